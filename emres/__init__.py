@@ -1,0 +1,1 @@
+"""Local resolution of cryo-EM maps."""

@@ -1,0 +1,1 @@
+"""Where maps and models come from and rest; one door per format."""

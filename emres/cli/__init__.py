@@ -1,0 +1,1 @@
+"""The command line: one file a theme, late imports, and the only place that prints."""

@@ -1,0 +1,1 @@
+"""Reference estimators of local resolution, native: tensors in, tensors out."""

@@ -1,0 +1,1 @@
+"""What learns: the nets, their contracts and weights, the training loop. Knows no files of maps and no cluster."""

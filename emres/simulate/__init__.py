@@ -1,0 +1,1 @@
+"""Atomic models to density, and to half maps of known, spatially varying resolution."""
