@@ -1,0 +1,231 @@
+"""Volumes -> MRC maps that lie exactly on the map they come from.
+
+Slabs are appended with ordinary writes, and the header, whose statistics are known only then, is put in front last.
+Not a memory map: on a full disk that ends in a bus error, where a write ends in a sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+
+from emres.archive.compress import compress_gzip
+from emres.archive.mrc_header import HEADER_BYTES, LABEL_BYTES, LABELS, MapHeader
+from emres.errors import MapError, StoreError, UsageError
+from emres.volume.grid import Grid, grid_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = np.ndarray[Any, Any]
+
+SLAB = 64
+LITTLE_ENDIAN = "44440000"
+VERSION = 20141
+
+
+def write_mrc(
+    path: str | Path,
+    volume: xr.DataArray,
+    *,
+    header: MapHeader | None = None,
+    labels: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write a volume as an MRC2014 map (float32, little-endian, z y x), gzip-compressed if the name ends in ``.gz``.
+
+    Parameters
+    ----------
+    path : path
+    volume : Volume
+        (z, y, x). A lazy one (Dask, Zarr) is computed slab by slab and never held whole.
+    header : MapHeader, optional
+        Of the map that the volume comes from; by default ``volume.attrs["mrc_header"]``. If it describes the volume's
+        grid, its origin, nstart, cell, angles and space group are kept, so that both maps coincide in every viewer.
+        Its labels are kept in any case.
+    labels : sequence of str
+        Added behind those of ``header``. 10 labels fit: if there are more, the older ones give way.
+    overwrite : bool
+
+    Returns
+    -------
+    Path
+        The file, complete. If anything goes wrong there is none under this name, or the old one.
+
+    Raises
+    ------
+    UsageError
+        If the file exists and ``overwrite`` is not set, or ``volume`` is no volume.
+    MapError
+        If a voxel is not finite.
+    StoreError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already", cure="pass --force (overwrite=True) or another name")
+    out_header = _output_header(volume, header, labels)
+    try:
+        with _moved_into_place(path) as part:
+            _write_plain(part, volume, out_header)
+            if path.suffix == ".gz":
+                _compress_in_place(part)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written", got=error.strerror or str(error),
+                         cure="check the folder, its permissions and the free space") from error
+    return path
+
+
+@contextmanager
+def _moved_into_place(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; move the file to ``path`` if all went well, else remove it."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield part
+        part.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _compress_in_place(part: Path) -> None:
+    packed = part.with_suffix(".gz.part")
+    try:
+        compress_gzip(part, packed)
+        packed.replace(part)
+    finally:
+        packed.unlink(missing_ok=True)
+
+
+def _write_plain(path: Path, volume: xr.DataArray, header: MapHeader) -> None:
+    with path.open("xb") as file:
+        file.write(bytes(HEADER_BYTES))
+        moments = _append_slabs(file, volume)
+        file.seek(0)
+        file.write(_record(replace(header, statistics=moments.statistics)).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _append_slabs(file: BinaryIO, volume: xr.DataArray) -> Moments:
+    moments = Moments()
+    for start in range(0, volume.sizes["z"], SLAB):
+        slab = np.ascontiguousarray(volume.isel(z=slice(start, start + SLAB)).values, dtype="<f4")
+        bad = ~np.isfinite(slab)
+        if bad.any():
+            z, y, x = (int(i) for i in np.argwhere(bad)[0])
+            raise MapError("a volume to be written has voxels that are not finite",
+                           got=f"{slab[z, y, x]} at {(start + z, y, x)} (z, y, x)", expected="numbers")
+        file.write(slab.data)
+        moments = moments.joined(Moments.of(slab))
+    return moments
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Statistics of voxels, joined without losing digits (Chan, Golub and LeVeque 1983)."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    lowest: float = np.inf
+    highest: float = -np.inf
+
+    @classmethod
+    def of(cls, values: Array) -> Moments:
+        """Return those of an array."""
+        mean = float(values.mean(dtype=np.float64))
+        squares = sum(float(np.square(section - mean, dtype=np.float64).sum()) for section in values)
+        return cls(values.size, mean, squares, float(values.min()), float(values.max()))
+
+    def joined(self, other: Moments) -> Moments:
+        """Return those of both."""
+        count = self.count + other.count
+        difference = other.mean - self.mean
+        return Moments(
+            count,
+            self.mean + difference * other.count / count,
+            self.squares + other.squares + difference**2 * self.count * other.count / count,
+            min(self.lowest, other.lowest),
+            max(self.highest, other.highest),
+        )
+
+    @property
+    def statistics(self) -> tuple[float, float, float, float]:
+        """As dmin, dmax, dmean, rms: the last is the deviation from the mean."""
+        return self.lowest, self.highest, self.mean, float(np.sqrt(self.squares / self.count))
+
+
+def _output_header(volume: xr.DataArray, header: MapHeader | None, labels: Sequence[str]) -> MapHeader:
+    grid = grid_of(volume)
+    if header is None and "mrc_header" in volume.attrs:
+        header = MapHeader.from_attrs(volume.attrs["mrc_header"])
+    fits = header is not None and header.grid.matches(grid)
+    kept = _canonical(header) if header is not None and fits else _header_of_grid(grid)
+    return replace(kept, labels=_joined_labels(header.labels if header else (), labels))
+
+
+def _header_of_grid(grid: Grid) -> MapHeader:
+    nz, ny, nx = grid.shape
+    length_z, length_y, length_x = grid.extent
+    z, y, x = grid.origin
+    return MapHeader(
+        shape=(nx, ny, nz), mode=2, byte_order="<", nstart=(0, 0, 0), sampling=(nx, ny, nz),
+        cell=(length_x, length_y, length_z), angles=(90.0, 90.0, 90.0), axes=(1, 2, 3), origin=(x, y, z),
+        ispg=1, nsymbt=0, nversion=VERSION, exttyp="", machine_stamp=LITTLE_ENDIAN,
+        statistics=(0.0, 0.0, 0.0, 0.0), labels=(),
+    )
+
+
+def _canonical(header: MapHeader) -> MapHeader:
+    """Return the header of the same map stored as float32 in z, y, x."""
+    nz, ny, nx = header.grid.shape
+    return replace(
+        header, shape=(nx, ny, nz), mode=2, byte_order="<", nstart=header.nstart_xyz, axes=(1, 2, 3),
+        ispg=header.ispg if 1 <= header.ispg <= 230 else 1, nsymbt=0, nversion=VERSION, exttyp="",
+        machine_stamp=LITTLE_ENDIAN, unsigned_bytes=False,
+    )
+
+
+def _joined_labels(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    new = list(new)[:LABELS]
+    return (*list(old)[: LABELS - len(new)], *new)
+
+
+def _record(header: MapHeader) -> Any:
+    record = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    groups = {
+        ("nx", "ny", "nz"): header.shape,
+        ("nxstart", "nystart", "nzstart"): header.nstart,
+        ("mx", "my", "mz"): header.sampling,
+        ("mapc", "mapr", "maps"): header.axes,
+        ("dmin", "dmax", "dmean", "rms"): header.statistics,
+        ("mode", "ispg", "nsymbt", "nversion"): (header.mode, header.ispg, header.nsymbt, header.nversion),
+    }
+    for fields, values in groups.items():
+        for field, value in zip(fields, values, strict=True):
+            record[field] = value
+    record["cella"], record["cellb"], record["origin"] = header.cell, header.angles, header.origin
+    record["map"] = b"MAP "
+    record["machst"] = np.frombuffer(bytes.fromhex(header.machine_stamp), np.uint8)
+    record["nlabl"] = len(header.labels)
+    for index, label in enumerate(header.labels):
+        record["label"][index] = label.encode("ascii", "replace")[:LABEL_BYTES].ljust(LABEL_BYTES)
+    return record
