@@ -1,0 +1,168 @@
+"""What a model states about itself: everything a run must know without loading the net, and without torch.
+
+The contract says at which voxel size a net works, how a map is normalised for it, the multiple and halo of a block
+and the memory a voxel costs. Block plans are derived from it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from emres.errors import ModelError
+
+FORMAT_VERSION = 1
+CONTRACT_FILE = "contract.json"
+NORMALISATION = "median outside / rms inside the mask"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a net needs and gives, readable without torch.
+
+    Parameters
+    ----------
+    name, version : str
+        ``emres-small``, ``0.1``: together the name under which predictions are kept.
+    architecture : str
+        A key of ``ARCHITECTURES``.
+    arguments : dict
+        Its constructor's integers.
+    voxel_size : float
+        Å of the finest working grid.
+    octaves : int
+        How many times the working grid may be doubled; the answer is in voxels, so the same weights serve.
+    multiple, halo : int
+        A box starts on a multiple and carries ``halo`` voxels of context (a multiple, at least the receptive radius).
+    valid_range : (float, float)
+        Finest and coarsest answer, in voxels of the working grid; predictions are clipped to it.
+    bytes_per_voxel : int
+        Peak memory of the forward pass per voxel of a box, measured.
+    weights_sha256 : str
+    training : dict
+        Where the weights come from: data, split, seed, steps, date, measured errors.
+    self_test : dict
+        Statistics of the net's answer to :func:`self_test_input`.
+    normalisation : str
+        How a map is centred and scaled: by the median outside and the rms inside the mask, once per map.
+    format_version : int
+    """
+
+    name: str
+    version: str
+    architecture: str
+    arguments: dict[str, int]
+    voxel_size: float
+    octaves: int
+    multiple: int
+    halo: int
+    valid_range: tuple[float, float]
+    bytes_per_voxel: int
+    weights_sha256: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    self_test: dict[str, float] = field(default_factory=dict)
+    normalisation: str = NORMALISATION
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def name_version(self) -> str:
+        """``emres-small@0.1``: what a prediction is filed under."""
+        return f"{self.name}@{self.version}"
+
+    def working_voxel_size(self, voxel_size: float) -> float:
+        """Return the grid, in Å, on which a map of this voxel size (Å) is predicted.
+
+        It is the coarsest octave that loses none of the map's frequencies, give or take a tenth.
+
+        Examples
+        --------
+        >>> contract = Contract("net", "1", "compact_unet", {}, 1.5, 3, 4, 24, (2, 12), 100)
+        >>> [contract.working_voxel_size(size) for size in (0.65, 1.3, 2.64, 5.7, 80.0)]
+        [1.5, 1.5, 1.5, 6.0, 12.0]
+        """
+        octave = math.floor(math.log2(1.1 * voxel_size / self.voxel_size))
+        return float(self.voxel_size * 2 ** min(max(octave, 0), self.octaves))
+
+    def to_json(self) -> str:
+        """Return the contract as JSON text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "contract") -> Contract:
+        """Read a contract.
+
+        Parameters
+        ----------
+        text : str
+            What :meth:`to_json` wrote.
+        source : str
+            Name of the file, for errors.
+
+        Raises
+        ------
+        ModelError
+            If it is no contract, or one of a newer format.
+        """
+        try:
+            record = json.loads(text)
+            version = int(record["format_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{source} is not a model contract", cure="give the folder of a bundle") from error
+        if version > FORMAT_VERSION:
+            raise ModelError(
+                f"{source} was written by a newer emres",
+                got=f"format {version}",
+                expected=f"at most {FORMAT_VERSION}",
+                cure="upgrade emres",
+            )
+        known = {item.name for item in fields(cls)}
+        try:
+            low, high = record["valid_range"]
+            record = {key: value for key, value in record.items() if key in known}
+            return cls(**{**record, "valid_range": (float(low), float(high))})._checked(source)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{source} lacks a field or has a wrong one ({error})", cure="export the model again"
+            ) from error
+
+    def _checked(self, source: str) -> Contract:
+        plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+        if not (plain.fullmatch(self.name) and plain.fullmatch(self.version)):
+            raise ModelError(f"{source} has an unusable name", got=self.name_version, expected="letters, digits, . _ -")
+        numbers = (self.voxel_size, self.multiple, self.bytes_per_voxel, self.valid_range[0])
+        if (
+            min(numbers) <= 0
+            or self.valid_range[1] <= self.valid_range[0]
+            or self.halo % self.multiple
+            or self.octaves < 0
+        ):
+            raise ModelError(
+                f"{source} contradicts itself",
+                got=f"voxel size {self.voxel_size}, multiple {self.multiple}, "
+                f"halo {self.halo}, valid range {self.valid_range}",
+                cure="export the model again",
+            )
+        return self
+
+
+def read_contract(folder: Path | str) -> Contract:
+    """Read the contract of a bundle without its weights.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds none, or one that this version cannot use.
+    """
+    path = Path(folder) / CONTRACT_FILE
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} is not a model bundle",
+            got=f"no {CONTRACT_FILE} in it",
+            expected="contract.json, weights.safetensors and card.md",
+            cure="give the folder of a bundle",
+        )
+    return Contract.from_json(path.read_text(encoding="utf-8"), source=str(path))

@@ -1,0 +1,188 @@
+"""One block through one net.
+
+A :class:`BlockPredictor` is a small, picklable function: what a cluster's scheduler ships is a path and a few numbers.
+The net is opened once per process. Inside a block the mask decides what is computed (``emres.volume.boxes``); because
+the net is block-exact, the answer does not depend on that choice.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from emres.errors import ModelError, UsageError
+from emres.model.bundle import open_bundle
+from emres.model.contract import Contract, read_contract
+from emres.model.unet import CompactUNet
+from emres.volume.blocks import Box
+from emres.volume.boxes import cover_mask
+from emres.volume.grid import Shape
+
+Array = np.ndarray[Any, Any]
+
+DEFAULT_MEMORY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class BlockPredictor:
+    """Predict the local resolution of one block.
+
+    Parameters
+    ----------
+    folder : str
+        A model bundle.
+    weights_sha256 : str
+        The weights that were meant when the run was planned.
+    working_voxel_size : float
+        Å of the grid that the blocks lie on.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:1``.
+    memory_bytes : int
+        What the net may take for one box.
+
+    Examples
+    --------
+    ``predictor(density, mask)`` gives Å inside the mask and 0 outside; ``make_predictor(folder)`` builds one.
+    """
+
+    folder: str
+    weights_sha256: str
+    working_voxel_size: float
+    device: str = "cpu"
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+
+    def __call__(self, density: Array, mask: Array) -> Array:
+        """Predict where the mask is True.
+
+        Parameters
+        ----------
+        density : (z, y, x) float32
+            Normalised as the contract says, on the working grid; index 0 lies on a multiple of the net's.
+        mask : (z, y, x) bool
+            False in the halo too, unless its answer is wanted.
+
+        Returns
+        -------
+        (z, y, x) float32
+            Å; 0 where the mask is False.
+
+        Raises
+        ------
+        UsageError
+            If the shapes differ, or not even the smallest box fits the memory.
+        ModelError, IntegrityError
+            If the bundle cannot be opened or holds other weights than planned.
+        """
+        if density.shape != mask.shape or density.ndim != 3:
+            raise UsageError(
+                "density and mask are not one block",
+                got=f"{density.shape} and {mask.shape}",
+                expected="the same (z, y, x)",
+            )
+        resolution = np.zeros(density.shape, dtype=np.float32)
+        if not mask.any():
+            return resolution
+        net, contract = _opened(self.folder, self.weights_sha256, self.device)
+        largest = self.memory_bytes // contract.bytes_per_voxel
+        for box in cover_mask(mask, multiple=contract.multiple, halo=contract.halo, largest=largest):
+            target = box.clipped(density.shape)
+            resolution[target.slices] = self._predict_box(net, contract, density, box)[
+                Box((0, 0, 0), target.shape).slices
+            ]
+        return np.where(mask, resolution, np.float32(0))
+
+    def _predict_box(self, net: nn.Module, contract: Contract, density: Array, box: Box) -> Array:
+        """Return Å in a box, which may reach beyond the far faces."""
+        padded = Box((0, 0, 0), density.shape).aligned(contract.multiple)
+        read = box.grown(contract.halo).clipped(padded.shape)
+        answer = _forward(net, _padded_read(density, read), self.device)[box.within(read).slices]
+        ratio = np.clip(np.exp(answer), *contract.valid_range)
+        return np.asarray(ratio * self.working_voxel_size, dtype=np.float32)
+
+
+def make_predictor(
+    folder: Path | str,
+    *,
+    working_voxel_size: float | None = None,
+    device: str = "cpu",
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> BlockPredictor:
+    """Build a predictor from a bundle's contract, without loading its weights.
+
+    Parameters
+    ----------
+    folder : path
+        A model bundle.
+    working_voxel_size : float, optional
+        Å; the contract's finest grid by default. ``contract.working_voxel_size(voxel_size)`` chooses it for a map.
+    device : str
+    memory_bytes : int
+
+    Returns
+    -------
+    BlockPredictor
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a bundle.
+    """
+    contract = read_contract(folder)
+    size = contract.voxel_size if working_voxel_size is None else working_voxel_size
+    return BlockPredictor(str(folder), contract.weights_sha256, float(size), device, memory_bytes)
+
+
+def _padded_read(density: Array, read: Box) -> Array:
+    """Return a box of the density, zeros where it reaches beyond the far faces."""
+    held = density[read.clipped(density.shape).slices]
+    if held.shape == read.shape:
+        return held
+    padded = np.zeros(read.shape, dtype=np.float32)
+    padded[Box((0, 0, 0), _shape(held)).slices] = held
+    return padded
+
+
+def _shape(values: Array) -> Shape:
+    z, y, x = values.shape
+    return z, y, x
+
+
+def _forward(net: nn.Module, density: Array, device: str) -> Array:
+    """Run the net on one (z, y, x) box."""
+    with torch.inference_mode():
+        values = torch.from_numpy(np.ascontiguousarray(density, dtype=np.float32)[None, None]).to(device)
+        return np.asarray(net(values)[0, 0].float().cpu().numpy())
+
+
+_nets: dict[tuple[str, str, str], tuple[nn.Module, Contract]] = {}
+_lock = threading.Lock()
+
+
+def _opened(folder: str, weights_sha256: str, device: str) -> tuple[nn.Module, Contract]:
+    """Return the net ready to run, opened once per process."""
+    key = (folder, weights_sha256, device)
+    with _lock:
+        if key not in _nets:
+            _nets[key] = _open(folder, weights_sha256, device)
+        return _nets[key]
+
+
+def _open(folder: str, weights_sha256: str, device: str) -> tuple[nn.Module, Contract]:
+    bundle = open_bundle(folder)
+    if bundle.contract.weights_sha256 != weights_sha256:
+        raise ModelError(
+            f"the model in {folder} changed since the run was planned",
+            got=f"weights {bundle.contract.weights_sha256[:16]}…",
+            expected=f"{weights_sha256[:16]}…",
+            cure="start the run again",
+        )
+    net = bundle.net.folded() if isinstance(bundle.net, CompactUNet) else bundle.net
+    # Channels last is what the CPU's convolutions are written for: 1.3-2.5 times faster here.
+    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return net.to(device), bundle.contract

@@ -1,0 +1,203 @@
+"""The compact 3D U-Net: made for CPU speed, and block-exact.
+
+::
+
+    density, 1 channel, full sampling
+      |  stem: one fixed convolution (4^3, stride 2) takes every 2^3 voxels and their high-passed values as 16
+      |  channels; each set is divided by its local rms, whose logarithm is kept beside it
+      |  conv 3^3                                            half sampling
+      +----------------------------- skip ---------+
+      |  conv 2^3, stride 2                        |
+      |  x + conv 3^3   (deep_layers times)        |         quarter sampling
+      |  transposed conv 2^3, stride 2             |
+      +--------------------------------------- concatenate
+      |  conv 3^3, conv 1^3 -> 8 channels                    half sampling
+      v  8 channels -> 2^3 voxels
+    log(local resolution / voxel size), 1 channel, full sampling
+
+Nothing in it looks at a whole volume: no instance or group norm, no ``align_corners``, every kernel that changes the
+sampling equals its stride or is anchored to even voxels. A block that starts on a multiple of 4 and carries
+``receptive_radius`` voxels of context therefore gives the whole volume's answer. Zero padding acts at the faces of a
+volume only.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from emres.errors import UsageError
+
+# Energies are relative to the density's mean square in the molecule; this floor is far below what a map resolves and
+# far above float32 rounding.
+ENERGY_FLOOR = 1e-6
+
+
+class Stem(nn.Module):
+    """Density to locally normalised features at half sampling; nothing in it is learnt.
+
+    Sharpening and masking change a map's local contrast and its spectrum far more than they change its
+    local resolution. So the net is shown contrast and pattern apart: the 8 voxels of a cell over their local rms, the
+    same of the high-passed density, and the logarithms of three local energies (density, cell to cell, voxel to voxel),
+    whose differences tell how steeply the local spectrum falls.
+    """
+
+    channels = 19
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taps: Tensor
+        self.register_buffer("taps", _cell_and_high_pass_kernels(), persistent=False)
+
+    def forward(self, density: Tensor) -> Tensor:
+        """Turn (batch, 1, z, y, x) into (batch, 19, z/2, y/2, x/2)."""
+        cells = nn.functional.conv3d(density, self.taps, stride=2, padding=1)
+        raw, fine = cells[:, :8], cells[:, 8:]
+        mean = raw.mean(1, keepdim=True)
+        energies = [_blurred(part.square().mean(1, keepdim=True)) for part in (raw, mean - _blurred(mean), fine)]
+        raw_rms, fine_rms = (torch.sqrt(energies[k] + ENERGY_FLOOR) for k in (0, 2))
+        logs = torch.log(torch.cat(energies, 1) + ENERGY_FLOOR) / 4
+        return torch.cat([raw / raw_rms, fine / fine_rms, logs], 1)
+
+
+def _cell_and_high_pass_kernels() -> Tensor:
+    """Return (16, 1, 4, 4, 4): the 8 voxels of a 2^3 cell, then each of them minus the binomial mean of its 3^3."""
+    line = torch.tensor([0.25, 0.5, 0.25])
+    blur = torch.einsum("i,j,k->ijk", line, line, line)
+    taps = torch.zeros(16, 1, 4, 4, 4)
+    for channel, (z, y, x) in enumerate(itertools.product((0, 1), repeat=3)):
+        taps[channel, 0, z + 1, y + 1, x + 1] = 1
+        taps[channel + 8, 0, z : z + 3, y : y + 3, x : x + 3] = -blur
+        taps[channel + 8, 0, z + 1, y + 1, x + 1] += 1
+    return taps
+
+
+def _blurred(values: Tensor) -> Tensor:
+    return nn.functional.avg_pool3d(values, 3, stride=1, padding=1)
+
+
+class ConvUnit(nn.Module):
+    """Convolution, batch normalisation, ReLU; the normalisation folds into the convolution for inference."""
+
+    def __init__(self, convolution: nn.Conv3d | nn.ConvTranspose3d) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.norm: nn.Module = nn.BatchNorm3d(convolution.out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the shape, or change the sampling as the convolution does."""
+        return torch.relu(self.norm(self.convolution(features)))
+
+    def fold(self) -> None:
+        """Merge the batch normalisation (its running statistics) into the convolution."""
+        if isinstance(self.norm, nn.BatchNorm3d):
+            transpose = isinstance(self.convolution, nn.ConvTranspose3d)
+            self.convolution = fuse_conv_bn_eval(self.convolution, self.norm, transpose=transpose)
+            self.norm = nn.Identity()
+
+
+class CompactUNet(nn.Module):
+    """Local resolution from one map: log(Å / voxel size), block-exact.
+
+    Parameters
+    ----------
+    channels : int
+        Channels at half sampling.
+    deep_channels : int
+        Channels at quarter sampling.
+    deep_layers : int
+        Residual 3^3 convolutions at quarter sampling; each adds 4 voxels of reach.
+
+    Examples
+    --------
+    >>> net = CompactUNet(channels=8, deep_channels=8, deep_layers=3).eval()
+    >>> net.multiple, net.receptive_radius
+    (4, 23)
+    >>> net(torch.zeros(1, 1, 8, 8, 12)).shape
+    torch.Size([1, 1, 8, 8, 12])
+    """
+
+    multiple = 4
+
+    def __init__(self, channels: int = 32, deep_channels: int = 64, deep_layers: int = 3) -> None:
+        super().__init__()
+        self.deep_layers = deep_layers
+        self.stem = Stem()
+        self.encode = ConvUnit(_conv3(Stem.channels, channels))
+        self.down = ConvUnit(nn.Conv3d(channels, deep_channels, 2, stride=2, bias=False))
+        self.deep = nn.ModuleList(ConvUnit(_conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
+        self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))
+        self.decode = ConvUnit(_conv3(2 * channels, channels))
+        self.head = nn.Conv3d(channels, 8, 1)
+
+    @property
+    def receptive_radius(self) -> int:
+        """Voxels from an output voxel to the farthest input voxel that it can depend on.
+
+        At half sampling the decoder and the encoder reach one cell of 2 voxels each, the energy of the middle band
+        two; every deep layer reaches one cell of 4. The rest is alignment: an output voxel depends on whole cells.
+        """
+        return 11 + 4 * self.deep_layers
+
+    @property
+    def flops_per_voxel(self) -> float:
+        """Floating point operations per input voxel, a multiplication and an addition counted as two."""
+        operations = 2 * self.stem.taps.numel() / 8
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+                at_half = name.split(".")[0] in ("encode", "decode", "head")
+                operations += 2 * layer.weight.numel() / (8 if at_half else 64)
+        return operations
+
+    def forward(self, density: Tensor) -> Tensor:
+        """Predict log(local resolution / voxel size).
+
+        Parameters
+        ----------
+        density : (batch, 1, z, y, x) float32
+            Normalised; sides divide by 4.
+
+        Returns
+        -------
+        (batch, 1, z, y, x) float32
+
+        Raises
+        ------
+        UsageError
+            If a side is not a multiple of 4.
+        """
+        if any(side % self.multiple for side in density.shape[2:]):
+            raise UsageError(
+                "a box does not fit the net",
+                got=f"sides {tuple(density.shape[2:])}",
+                expected=f"multiples of {self.multiple}",
+                cure="pad the far end with zeros",
+            )
+        shallow = self.encode(self.stem(density))
+        deep = self.down(shallow)
+        for layer in self.deep:
+            deep = deep + layer(deep)
+        features = self.decode(torch.cat([shallow, self.up(deep)], 1))
+        return depth_to_space(self.head(features))
+
+    def folded(self) -> CompactUNet:
+        """Merge every batch normalisation into its convolution, in place, and return the net in evaluation mode."""
+        self.eval()
+        for unit in self.modules():
+            if isinstance(unit, ConvUnit):
+                unit.fold()
+        return self
+
+
+def _conv3(inputs: int, outputs: int) -> nn.Conv3d:
+    return nn.Conv3d(inputs, outputs, 3, padding=1, bias=False)
+
+
+def depth_to_space(cells: Tensor) -> Tensor:
+    """Lay 8 channels out as the 2^3 voxels of each cell: (batch, 8, z, y, x) -> (batch, 1, 2z, 2y, 2x)."""
+    batch, _, z, y, x = cells.shape
+    voxels = cells.reshape(batch, 2, 2, 2, z, y, x).permute(0, 4, 1, 5, 2, 6, 3)
+    return voxels.reshape(batch, 1, 2 * z, 2 * y, 2 * x)
