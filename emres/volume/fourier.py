@@ -1,15 +1,16 @@
 """Fourier space of a volume: radial frequency, shells that sum to one, band-pass.
 
-Everything here works on the half-complex transform of a real volume (``torch.fft.rfftn``) and counts frequency in
-1/Å along each axis, so boxes that are no cubes and voxels that are no cubes need no special case.
+Everything here works on the half-complex transform of a real volume (``torch.fft.rfftn``) and counts frequency
+in 1/Å along each axis, so boxes that are no cubes and voxels that are no cubes need no special case.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from emres.errors import MapError, UsageError
-from emres.volume.grid import Shape, Triple
+from emres.volume.grid import Triple
 
 if TYPE_CHECKING:
     import torch
@@ -66,11 +67,12 @@ def voxel_sizes(voxel_size: float | Triple) -> Triple:
     """
     sizes = tuple(voxel_size) if isinstance(voxel_size, (tuple, list)) else (float(voxel_size),) * 3
     if len(sizes) != 3 or not all(size > 0 for size in sizes):
-        raise UsageError("a voxel size is not usable", got=f"{voxel_size}", expected="positive Å, one or (z, y, x)")
+        raise UsageError("a voxel size is not usable", got=f"{voxel_size}",
+                         expected="positive Å, one or (z, y, x)")
     return float(sizes[0]), float(sizes[1]), float(sizes[2])
 
 
-def radial_frequency(shape: Shape, voxel_size: float | Triple, device: str = "cpu") -> torch.Tensor:
+def radial_frequency(shape: Sequence[int], voxel_size: float | Triple, device: str = "cpu") -> torch.Tensor:
     """Return the frequency of every coefficient of ``rfftn`` of a volume.
 
     Parameters
@@ -91,7 +93,8 @@ def radial_frequency(shape: Shape, voxel_size: float | Triple, device: str = "cp
     z = torch.fft.fftfreq(nz, dz, device=device)[:, None, None]
     y = torch.fft.fftfreq(ny, dy, device=device)[None, :, None]
     x = torch.fft.rfftfreq(nx, dx, device=device)[None, None, :]
-    return (z * z + y * y + x * x).sqrt()
+    squared: torch.Tensor = z * z + y * y + x * x
+    return squared.sqrt()
 
 
 def shell_weight(frequency: torch.Tensor, centre: float, width: float) -> torch.Tensor:
