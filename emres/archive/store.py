@@ -1,0 +1,266 @@
+"""The store: a folder of Zarr v3 entry groups, ``STORE/EMD-13939.zarr``. It is read here and written by ``writer``.
+
+::
+
+    EMD-13939.zarr/                       attributes.emres: format_version, entry
+      map/                                attributes.ome: OME-NGFF 0.5; attributes.emres: grid, mrc_header, statistics
+        scale0/density  z  y  x           float32, chunks 64^3, coordinates in Å
+        scale1/...                        means of 2^3 voxels of the level before
+      half_map_1/ half_map_2/ mask/       the same
+      local_resolution/<model@version>/   the same, scale0/local_resolution; attributes.emres: fingerprint, ...
+
+Whatever is under way lies in ``STORE/.work`` and is moved into its entry group when it is whole: a group that can be
+seen can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emres.archive.disk import disk_errors
+from emres.errors import StoreError, UsageError
+from emres.volume.grid import Grid, make_volume
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+FORMAT_VERSION = 1
+CHUNK = 64
+LOCAL_RESOLUTION = "local_resolution"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """Return a name that is safe as one folder, else raise.
+
+    Raises
+    ------
+    UsageError
+        If it could leave its folder, or is empty or odd.
+    """
+    if not _NAME.match(name) or name.endswith(".zarr"):
+        raise UsageError(
+            f"{name!r} cannot be used as a {what}",
+            expected="letters, digits and . _ - @ +, beginning with a letter or digit",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class EntryGroup:
+    """One ``<name>.zarr`` and what is in it.
+
+    Parameters
+    ----------
+    path : Path
+        The folder ``STORE/<name>.zarr``.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Accession ("EMD-13939") or the name given on import."""
+        return self.path.name.removesuffix(".zarr")
+
+    @property
+    def work(self) -> Path:
+        """Where this entry's unfinished business lies."""
+        return self.path.parent / ".work" / self.name
+
+    def exists(self) -> bool:
+        """Tell whether there is such an entry in the store."""
+        return (self.path / "zarr.json").is_file()
+
+    def attributes(self, kind: str = "") -> dict[str, Any]:
+        """Return emres' own attributes of the entry, or of one kind in it.
+
+        Raises
+        ------
+        StoreError
+            If there is no such group, it is not emres', or a newer emres wrote it.
+        """
+        group = _open_group(self.path / kind)
+        found = group.attrs.get("emres")
+        if not isinstance(found, Mapping):
+            raise StoreError(f"{self.path / kind} is not an emres group", cure="bring the map in with emres import")
+        version = found.get("format_version", FORMAT_VERSION)
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise StoreError(f"{self.path} was written by a newer emres", got=f"format {version}",
+                             expected=f"format {FORMAT_VERSION} or older", cure="update emres")
+        return dict(found)
+
+    def has(self, kind: str) -> bool:
+        """Tell whether a kind (``map``, ``local_resolution/<name>``, …) is there, whole."""
+        return (self.path / kind / "zarr.json").is_file()
+
+    def kinds(self) -> list[str]:
+        """Return every kind in the group, maps first."""
+        maps = [p.name for p in sorted(self.path.iterdir()) if p.name != LOCAL_RESOLUTION and self.has(p.name)]
+        return sorted(maps, key=lambda kind: (kind != "map", kind)) + self.results()
+
+    def results(self) -> list[str]:
+        """Return the local-resolution maps in the group, ``local_resolution/<name>``."""
+        folder = self.path / LOCAL_RESOLUTION
+        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        return [f"{LOCAL_RESOLUTION}/{name}" for name in names if self.has(f"{LOCAL_RESOLUTION}/{name}")]
+
+    def grid(self, kind: str = "map", level: int = 0) -> Grid:
+        """Return the grid of a kind at a level of its pyramid."""
+        return grid_from_attributes(self._levels(kind)[level])
+
+    def levels(self, kind: str = "map") -> int:
+        """Return how many levels the pyramid of a kind has."""
+        return len(self._levels(kind))
+
+    def _levels(self, kind: str) -> list[dict[str, Any]]:
+        if not self.has(kind):
+            have = ", ".join(self.kinds()) if self.exists() else "nothing"
+            raise StoreError(f"{self.path} has no {kind}", got=have, cure=f"fetch it: emres fetch {self.name}")
+        levels: list[dict[str, Any]] = self.attributes(kind)["levels"]
+        return levels
+
+    def array(self, kind: str = "map", level: int = 0) -> zarr.Array[Any]:
+        """Return the Zarr array of a kind, (z, y, x) float32."""
+        import zarr
+
+        self._levels(kind)
+        path = self.path / kind / f"scale{level}" / variable_of(kind)
+        return zarr.open_array(path, mode="r")
+
+    def discard(self) -> None:
+        """Remove the whole entry and its unfinished business."""
+        with disk_errors(self.path):
+            for folder in (self.path, self.work):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder that holds entry groups.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    path: Path
+
+    def entry(self, name: str) -> EntryGroup:
+        """Return the entry group of a name; it need not exist yet.
+
+        Raises
+        ------
+        UsageError
+            If the name could leave the store.
+        """
+        return EntryGroup(self.path / f"{check_name(name, 'name of an entry')}.zarr")
+
+    def __iter__(self) -> Iterator[EntryGroup]:
+        folders = sorted(self.path.glob("*.zarr")) if self.path.is_dir() else []
+        return (group for group in map(EntryGroup, folders) if group.exists())
+
+    def create(self, name: str, entry: Mapping[str, Any]) -> EntryGroup:
+        """Create an entry group, or renew the metadata of one that is there.
+
+        Parameters
+        ----------
+        name : str
+        entry : mapping
+            The entry's metadata (JSON values).
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be written, or a newer emres wrote the entry.
+        """
+        import zarr
+
+        group = self.entry(name)
+        if group.exists():
+            group.attributes()
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            made = zarr.open_group(group.path, mode="a", zarr_format=3)
+            made.update_attributes({"emres": {"format_version": FORMAT_VERSION, "entry": dict(entry)}})
+        return group
+
+
+def open_entry(path: Path | str) -> EntryGroup:
+    """Open ``STORE/<name>.zarr``.
+
+    Raises
+    ------
+    StoreError
+        If it is not there or is not an emres entry group this version can read.
+    """
+    group = EntryGroup(Path(os.path.abspath(path)))
+    if not group.exists():
+        raise StoreError(f"there is no entry group {path}", cure="see what a store holds with emres ls STORE")
+    group.attributes()
+    return group
+
+
+def open_volume(path: Path | str, kind: str = "map", level: int = 0) -> xr.DataArray:
+    """Open a volume of an entry group lazily.
+
+    Parameters
+    ----------
+    path : path
+        ``STORE/EMD-13939.zarr``.
+    kind : str
+        ``map``, ``half_map_1``, ``half_map_2``, ``mask`` or ``local_resolution/<name>``.
+    level : int
+        0 is the map itself; every further level has voxels twice as large.
+
+    Returns
+    -------
+    xarray.DataArray
+        (z, y, x) float32, dask-backed, coordinates in Å; attributes ``emdb_id``, ``kind``, ``mrc_header``.
+
+    Raises
+    ------
+    StoreError
+        If the entry or the kind is not there.
+    """
+    import dask.array as da
+
+    group = open_entry(path)
+    attributes = group.attributes(kind) if group.has(kind) else {}
+    grid = group.grid(kind, level)
+    extra = {key: attributes[key] for key in ("mrc_header", "contour_level", "model") if attributes.get(key)}
+    lazy = da.from_zarr(group.array(kind, level), inline_array=True)
+    return make_volume(lazy, grid, emdb_id=group.name, kind=kind, **extra)
+
+
+def variable_of(kind: str) -> str:
+    """Return the name of the array of a kind inside its ``scaleN`` group."""
+    return LOCAL_RESOLUTION if kind.startswith(LOCAL_RESOLUTION) else "density"
+
+
+def grid_attributes(grid: Grid) -> dict[str, Any]:
+    """Return a grid as JSON values."""
+    return {"shape": list(grid.shape), "voxel_size": list(grid.voxel_size), "origin": list(grid.origin)}
+
+
+def grid_from_attributes(found: Mapping[str, Any]) -> Grid:
+    """Return the grid that :func:`grid_attributes` wrote down."""
+    return Grid(*(tuple(found[key]) for key in ("shape", "voxel_size", "origin")))
+
+
+def _open_group(path: Path) -> zarr.Group:
+    import zarr
+
+    try:
+        return zarr.open_group(path, mode="r", zarr_format=3)
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise StoreError(f"{path} is not a readable Zarr v3 group", got=str(error).split("\n")[0] or None,
+                         cure="see what a store holds with emres ls STORE") from error

@@ -1,0 +1,144 @@
+"""The engine: one plan, one function, two ways to run them.
+
+``run_blocks`` is for batch: one task a block, each of which reads its box, computes, writes its core and marks itself
+done, so that whatever was interrupted goes on where it stopped. ``lazy_blocks`` is for notebooks: the same function on
+the same blocks as a Dask array, of which only what is sliced is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emres.archive.scratch import Scratch
+from emres.volume.blocks import BlockPlan
+from emres.volume.grid import Shape
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from distributed import Client
+
+BlockFunction = Callable[..., np.ndarray[Any, Any]]
+
+DONE = "done"
+
+
+@dataclass(frozen=True)
+class BlockJob:
+    """What to compute, and between which arrays.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one array (z, y, x) per source, all of a block's read shape, and returns one of that shape. Small and
+        picklable: it is sent with every task.
+    plan : BlockPlan
+    scratch : Scratch
+        Holds the arrays. With a client it must be on a disk that the workers share.
+    sources : names of the arrays that are read
+    target : name of the array that is written
+    label : str
+        Names the tasks, so that the dashboard groups them by map.
+    """
+
+    function: BlockFunction
+    plan: BlockPlan
+    scratch: Scratch
+    sources: tuple[str, ...]
+    target: str
+    label: str = "block"
+
+
+def create_target(job: BlockJob, dtype: str = "float32", chunk: int | Shape = 64) -> None:
+    """Make the target array and the record of what is done; both exist before any work begins.
+
+    Parameters
+    ----------
+    job : BlockJob
+    dtype : str
+    chunk : int or (z, y, x)
+        Zarr chunk of the target; every core must hold whole chunks.
+    """
+    job.scratch.create(job.target, job.plan.shape, dtype, chunk)
+    # One chunk a block: two workers never write the same file.
+    job.scratch.create(DONE, job.plan.counts, "uint8", (1, 1, 1))
+
+
+def blocks_to_do(job: BlockJob) -> list[Shape]:
+    """Return the index of every block that is not marked done."""
+    done = np.asarray(job.scratch.open(DONE)[...])
+    return [block.index for block in job.plan if not done[block.index]]
+
+
+def write_block(job: BlockJob, index: Shape) -> Shape:
+    """Compute one block and write its core; a second time gives the same bytes.
+
+    Returns
+    -------
+    (z, y, x) index of the block
+    """
+    block = job.plan.block(index)
+    arrays = [np.asarray(job.scratch.open(name)[block.read.slices]) for name in job.sources]
+    result = job.function(*arrays)[block.core.slices]
+    job.scratch.open(job.target)[block.write.slices] = result
+    job.scratch.open(DONE)[index] = 1
+    return index
+
+
+def run_blocks(job: BlockJob, client: Client | None = None, **submit: Any) -> Iterator[Shape]:
+    """Compute every block that is not yet done, yielding its index as it is.
+
+    Parameters
+    ----------
+    job : BlockJob
+    client : distributed.Client, optional
+        Where to compute; in this process without one.
+    **submit
+        Passed to ``client.map`` (``resources``, ``priority``).
+
+    Yields
+    ------
+    (z, y, x) index of a block, in the order they finish
+    """
+    todo = blocks_to_do(job)
+    if client is None:
+        yield from (write_block(job, index) for index in todo)
+        return
+    from distributed import as_completed
+
+    keys = [f"{job.label}-{'-'.join(map(str, index))}" for index in todo]
+    futures = client.map(write_block, [job] * len(todo), todo, key=keys, retries=2, pure=False, **submit)
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        client.cancel(futures)
+
+
+def lazy_blocks(function: BlockFunction, arrays: Sequence[da.Array], plan: BlockPlan) -> da.Array:
+    """Return the same computation as a lazy Dask array: slice it, and only those blocks are computed.
+
+    Parameters
+    ----------
+    function : callable
+        As in :class:`BlockJob`.
+    arrays : dask arrays of the plan's shape
+    plan : BlockPlan
+
+    Returns
+    -------
+    dask.array.Array
+        (z, y, x) float32, one chunk a core.
+    """
+    import dask.array as da
+
+    chunked = [array.rechunk(plan.chunks) for array in arrays]
+    result = da.map_overlap(
+        function, *chunked, depth=plan.halo, boundary="none", trim=True, align_arrays=False, allow_rechunk=False,
+        # Without meta Dask would call the function on empty arrays while it builds the graph.
+        meta=np.empty((0, 0, 0), dtype=np.float32), dtype=np.float32,
+    )
+    return result

@@ -1,0 +1,115 @@
+"""From a user's word for a mask (auto, contour, none, a file) to a mask on the grid of the map, slab by slab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emres.archive.mrc import open_map
+from emres.archive.store import CHUNK, EntryGroup
+from emres.errors import MapError, UsageError
+from emres.volume.blocks import Box
+from emres.volume.density import automatic_mask, block_any, grown, without_dust
+from emres.volume.grid import Grid
+from emres.volume.resample import carry, resampling_matrices
+
+Array = np.ndarray[Any, Any]
+
+MASKS = ("auto", "contour", "none")
+
+_FINEST = 1.5  # Å: the shape of a molecule needs no finer voxels than this
+
+
+def mask_slabs(group: EntryGroup, kind: str, mask: str) -> Iterator[tuple[Box, Array]]:
+    """Yield the mask of a map in boxes that cover its grid once.
+
+    Parameters
+    ----------
+    group : EntryGroup
+    kind : str
+        The map that the mask is for.
+    mask : str
+        ``auto``, ``contour`` (the author's level), ``none``, or the path of a mask file (0-1; inside above 0.5).
+
+    Yields
+    ------
+    Box, bool array of its shape
+
+    Raises
+    ------
+    UsageError
+        ``contour`` without a known level.
+    MapError
+        A mask file on another grid, an empty mask, a map without a molecule.
+    """
+    grid = group.grid(kind)
+    if mask == "none":
+        yield from ((box, np.ones(box.shape, dtype=bool)) for box in slabs(grid))
+    elif mask in MASKS:
+        yield from _carried(group, kind, _coarse_mask(group, kind, mask), grid)
+    else:
+        yield from _from_file(Path(mask), grid)
+
+
+def slabs(grid: Grid, axis: int = 0, thickness: int = CHUNK) -> Iterator[Box]:
+    """Yield the slabs of a grid along an axis, each whole along the two others."""
+    for start in range(0, grid.shape[axis], thickness):
+        first, last = [0, 0, 0], list(grid.shape)
+        first[axis], last[axis] = start, min(start + thickness, grid.shape[axis])
+        yield Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+
+
+def mask_level(group: EntryGroup, kind: str) -> int:
+    """Return the level of a map's pyramid on which its mask is found: the first above 1.5 Å, or the last."""
+    levels = range(group.levels(kind))
+    return next((level for level in levels if group.grid(kind, level).mean_voxel_size > _FINEST), levels[-1])
+
+
+def _coarse_mask(group: EntryGroup, kind: str, mask: str) -> Array:
+    level = mask_level(group, kind)
+    if mask == "auto":
+        return automatic_mask(np.asarray(group.array(kind, level)[...]), group.grid(kind, level).voxel_size)
+    contour_level = group.attributes()["entry"].get("contour_level")
+    if contour_level is None:
+        raise UsageError(f"{group.name} has no contour level", cure="use --mask auto, none or a mask file")
+    return _above(group, kind, float(contour_level), level)
+
+
+def _above(group: EntryGroup, kind: str, contour_level: float, level: int) -> Array:
+    """Return where any voxel reaches the contour level, without dust, grown so that the surface lies inside."""
+    density, factor = group.array(kind), 2**level
+    parts = [block_any(np.asarray(density[box.slices]) >= contour_level, factor) for box in slabs(group.grid(kind))]
+    inside = np.concatenate(parts, axis=0)
+    if not inside.any():
+        raise MapError(f"{group.name} never reaches its contour level", got=f"level {contour_level:g}",
+                       cure="use --mask auto or none")
+    return grown(without_dust(inside))
+
+
+def _carried(group: EntryGroup, kind: str, coarse: Array, grid: Grid) -> Iterator[tuple[Box, Array]]:
+    matrices = resampling_matrices(group.grid(kind, mask_level(group, kind)), grid, "linear")
+    values = coarse.astype(np.float32)
+    for box in slabs(grid):
+        yield box, carry(values, matrices, box) > 0.5
+
+
+def _from_file(path: Path, grid: Grid) -> Iterator[tuple[Box, Array]]:
+    with open_map(path) as reader:
+        if not reader.grid.matches(grid):
+            raise MapError(
+                f"{path} lies on another grid than the map", got=_described(reader.grid), expected=_described(grid),
+                cure="resample the mask to the map, or use --mask auto",
+            )
+        for axis, start, values in reader.slabs(CHUNK):
+            first = [0, 0, 0]
+            first[axis] = start
+            corner = (first[0], first[1], first[2])
+            yield Box((0, 0, 0), values.shape).moved(corner), values > 0.5
+
+
+def _described(grid: Grid) -> str:
+    sizes, origin = (" ".join(f"{value:.4g}" for value in triple) for triple in (grid.voxel_size, grid.origin))
+    return f"{'x'.join(map(str, grid.shape))} voxels of {sizes} Å at {origin} Å"

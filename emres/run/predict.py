@@ -1,0 +1,257 @@
+"""One map of the store -> its local-resolution map in the store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emres import __version__
+from emres.archive.registry import DEFAULT_MODEL, find_model
+from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
+from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_entry
+from emres.archive.writer import VolumeWriter
+from emres.errors import MapError, UsageError
+from emres.model.contract import Contract, read_contract
+from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
+from emres.run.masks import MASKS
+from emres.run.prepare import DENSITY, NEEDED, PREDICTION, Summary, bytes_in_memory, prepare, restore
+from emres.volume.blocks import BlockPlan, plan_blocks
+from emres.volume.density import Statistics
+from emres.volume.grid import Grid
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from emres.model.inference import BlockPredictor
+
+Progress = Callable[[int, int], None]
+
+# A block answers for whole Zarr chunks (64) and for whole multiples of any net's 2**levels.
+_CORE = 192
+_MEMORY = 2 * 2**30  # bytes for the arrays of one map; above it they go to disk
+_BOX_MEMORY = 3 * 2**29  # bytes for what the net holds at once
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """Everything a prediction depends on. Small: it is what a worker is sent.
+
+    Parameters
+    ----------
+    entry : Path
+        ``STORE/EMD-13939.zarr``.
+    model : Path
+        Folder of a model bundle.
+    kind : str
+        Which map of the entry.
+    mask : str
+        ``auto``, ``contour``, ``none`` or the path of a mask file.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    memory_bytes : int
+        What the arrays of one map may take in memory before they are kept on disk.
+    """
+
+    entry: Path
+    model: Path
+    kind: str = "map"
+    mask: str = "auto"
+    device: str = "auto"
+    memory_bytes: int = _MEMORY
+
+    @property
+    def group(self) -> EntryGroup:
+        """The entry group."""
+        return EntryGroup(self.entry)
+
+    @property
+    def contract(self) -> Contract:
+        """The model's contract."""
+        return read_contract(self.model)
+
+    @property
+    def result(self) -> str:
+        """Where the answer goes: ``local_resolution/<model@version>``, with the half map's name if it is one."""
+        suffix = "" if self.kind == "map" else f"+{self.kind}"
+        return f"{LOCAL_RESOLUTION}/{self.contract.name_version}{suffix}"
+
+    @property
+    def grids(self) -> tuple[Grid, Grid]:
+        """The map's grid and the model's."""
+        grid = self.group.grid(self.kind)
+        return grid, grid.resampled(self.contract.working_voxel_size(grid.mean_voxel_size))
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether this map's arrays fit the memory it may take."""
+        return bytes_in_memory(*self.grids) <= self.memory_bytes
+
+    @property
+    def plan(self) -> BlockPlan:
+        """One block for a map that fits in memory, else blocks of 192 voxels."""
+        contract, working = self.contract, self.grids[1]
+        multiple = contract.multiple
+        whole = max(-(-n // multiple) * multiple for n in working.shape)
+        return plan_blocks(working.shape, whole if self.in_memory else _CORE, contract.halo, multiple)
+
+    @property
+    def predictor(self) -> BlockPredictor:
+        """The function that runs on each block."""
+        from emres.model.inference import make_predictor
+
+        return make_predictor(
+            self.model, working_voxel_size=self.grids[1].voxel_size[0], device=_device(self.device),
+            memory_bytes=_BOX_MEMORY,
+        )
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything the result depends on; another hash is another result.
+
+        Raises
+        ------
+        UsageError
+            If the mask file cannot be read.
+        """
+        contract, entry = self.contract, self.group.attributes()["entry"]
+        facts = {
+            "format": 1,
+            "map": self.group.attributes(self.kind).get("source"),
+            "grid": asdict(self.grids[0]),
+            "weights": contract.weights_sha256,
+            "contract": [contract.name_version, contract.voxel_size, contract.octaves, contract.halo, contract.multiple],
+            "mask": self.mask if self.mask in MASKS else _hash_of(Path(self.mask)),
+            "contour_level": entry.get("contour_level") if self.mask == "contour" else None,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def finished(self) -> bool:
+        """Tell whether the store already holds exactly this result."""
+        group = self.group
+        return group.has(self.result) and group.attributes(self.result).get("fingerprint") == self.fingerprint()
+
+
+def predict_job(
+    entry: Path | str, model: str = DEFAULT_MODEL, *, kind: str = "map", mask: str = "auto", device: str = "auto"
+) -> PredictJob:
+    """Check a request and return it as a job.
+
+    Parameters
+    ----------
+    entry : path
+        ``STORE/EMD-13939.zarr``.
+    model : str
+        Name of a model, or the folder of a bundle.
+    kind, mask, device
+        See :class:`PredictJob`.
+
+    Raises
+    ------
+    StoreError, UsageError, ModelError, MapError
+        If any of it cannot work, before anything is computed.
+    """
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise UsageError("unknown device", got=device, expected="auto, cpu or cuda")
+    group = open_entry(entry)
+    group.grid(kind)
+    statistics = Statistics(**group.attributes(kind)["statistics"])
+    if statistics.constant:
+        raise MapError(f"the {kind} of {group.name} is constant", got=f"{statistics.minimum:g} everywhere",
+                       expected="a density", cure="check that the file is the right map")
+    if mask not in MASKS and not Path(mask).is_file():
+        raise UsageError(f"there is no mask {mask}", expected="auto, contour, none or a mask file")
+    job = PredictJob(group.path, find_model(model), kind, mask, device)
+    job.contract  # noqa: B018 - a broken bundle is told here, not on a worker
+    return job
+
+
+def predict_entry(job: PredictJob, client: Client | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Predict one map of the store, or return what is there if it is this very result.
+
+    An interrupted run goes on at the first block that is not done; a result appears in the store when it is whole.
+
+    Parameters
+    ----------
+    job : PredictJob
+    client : distributed.Client, optional
+        Spreads the blocks of a map that does not fit in memory.
+    progress : callable, optional
+        Called with (blocks done, blocks in all).
+
+    Returns
+    -------
+    dict
+        The attributes of the result (``median``, ``p05``, ``p95`` in Å, ``voxels``, ``model``, …) and ``computed``,
+        the number of blocks computed now.
+    """
+    if job.finished():
+        return {**job.group.attributes(job.result), "computed": 0}
+    scratch = _scratch(job)
+    blocks = BlockJob(job.predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}")
+    if not scratch.notes().get("ready"):
+        prepare(job.group, job.kind, job.mask, job.grids[1], scratch)
+        create_target(blocks)
+        scratch.note(ready=True)
+    total, computed = len(blocks.plan), 0
+    done = total - len(blocks_to_do(blocks))
+    for _ in run_blocks(blocks, client if isinstance(scratch, DiskScratch) else None):
+        computed += 1
+        if progress is not None:
+            progress(done + computed, total)
+    attributes = _finish(job, scratch)
+    scratch.clear()
+    return {**attributes, "computed": computed}
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _scratch(job: PredictJob) -> Scratch:
+    if job.in_memory:
+        return MemoryScratch()
+    prefix = job.result.replace("/", "+")
+    name = f"{prefix}-{job.fingerprint()[:16]}-{_CORE}"
+    for stale in other_folders(job.group.work, prefix, name).values():
+        DiskScratch(stale).clear()
+    return DiskScratch(job.group.work / name)
+
+
+def _finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
+    grid, working = job.grids
+    summary = Summary()
+    with VolumeWriter(job.group, job.result, grid) as writer:
+        for box, resolution in restore(scratch, grid, working):
+            summary.add(resolution)
+            writer.add(0, resolution)
+        attributes = {
+            "fingerprint": job.fingerprint(),
+            "program": f"emres {__version__}",
+            "model": job.contract.name_version,
+            "weights_sha256": job.contract.weights_sha256,
+            "mask": job.mask if job.mask in MASKS else Path(job.mask).name,
+            "source_kind": job.kind,
+            "date": dt.date.today().isoformat(),
+            "normalisation": {key: scratch.notes()[key] for key in ("centre", "scale")},
+            "working_voxel_size": working.voxel_size[0],
+            "mrc_header": job.group.attributes(job.kind).get("mrc_header"),
+            **summary.result(),
+        }
+        writer.commit(attributes)
+    return attributes
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"the mask {path} cannot be read", got=error.strerror) from error

@@ -1,0 +1,152 @@
+"""Before the net and after it: a map to the model's grid, and the answer back to the map's grid.
+
+Everything streams through slabs of 64 voxels, so that memory does not grow with the map when the scratch is on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from emres.archive.scratch import Scratch
+from emres.archive.store import EntryGroup
+from emres.errors import MapError
+from emres.run.masks import mask_slabs, slabs
+from emres.volume.blocks import Box
+from emres.volume.density import Normalisation, robust_statistics
+from emres.volume.grid import Grid, Shape
+from emres.volume.resample import Sliceable, apply_matrices, carry, coverage, resampling_matrices
+
+Array = np.ndarray[Any, Any]
+
+MASK, DENSITY, NEEDED, PREDICTION = "mask", "density", "needed", "prediction"
+
+_SAMPLES = 2**24  # voxels from which the normalisation is taken; every voxel of maps up to 256^3
+
+
+def prepare(group: EntryGroup, kind: str, mask: str, working: Grid, scratch: Scratch) -> None:
+    """Write the mask, the normalised density on the working grid, and where on it the net is needed.
+
+    Parameters
+    ----------
+    group : EntryGroup
+    kind : str
+        ``map``, or a half map.
+    mask : str
+        See :func:`emres.run.masks.mask_slabs`.
+    working : Grid
+        The model's grid over the map's box.
+    scratch : Scratch
+        Receives ``mask`` (on the map's grid), ``density`` and ``needed`` (on the working grid).
+
+    Raises
+    ------
+    MapError
+        If the map or its mask is unusable: constant, empty mask, another grid.
+    """
+    grid, source = group.grid(kind), group.array(kind)
+    inside = scratch.create(MASK, grid.shape, "bool")
+    for box, values in mask_slabs(group, kind, mask):
+        inside[box.slices] = values
+    normalisation = normalisation_of(source, inside)
+    _resample(source, grid, working, normalisation, scratch)
+    matrices = coverage(grid, working)
+    needed = scratch.create(NEEDED, working.shape, "bool")
+    for box in slabs(working):
+        needed[box.slices] = carry(inside, matrices, box) > 0
+    scratch.note(centre=normalisation.centre, scale=normalisation.scale, prepared=True)
+
+
+def normalisation_of(source: Sliceable, inside: Sliceable) -> Normalisation:
+    """Return the normalisation of a map from at most 256^3 of its voxels, regularly spaced.
+
+    Raises
+    ------
+    MapError
+        If the mask is empty or the map has no contrast in it.
+    """
+    step = max(1, math.ceil((math.prod(source.shape) / _SAMPLES) ** (1 / 3)))
+    sample = (slice(None, None, step),) * 3
+    return robust_statistics(np.asarray(source[sample]), np.asarray(inside[sample]))
+
+
+def _resample(source: Sliceable, grid: Grid, working: Grid, normalisation: Normalisation, scratch: Scratch) -> None:
+    """Normalise and resample: x and y while streaming along z, then z while streaming along y."""
+    along_z, along_y, along_x = resampling_matrices(grid, working)
+    between = Grid((grid.shape[0], *working.shape[1:]), (grid.voxel_size[0], *working.voxel_size[1:]), grid.origin)
+    half = scratch.create("half", between.shape, "float32")
+    for box in slabs(between):
+        values = np.asarray(source[box.slices[0]], dtype=np.float32)
+        half[box.slices] = apply_matrices(normalisation(values), (None, along_y, along_x))
+    density = scratch.create(DENSITY, working.shape, "float32")
+    for box in slabs(working, axis=1):
+        density[box.slices] = apply_matrices(np.asarray(half[:, box.slices[1]]), (along_z, None, None))
+    scratch.create("half", (1, 1, 1), "float32")  # free it
+
+
+def restore(scratch: Scratch, grid: Grid, working: Grid) -> Iterator[tuple[Box, Array]]:
+    """Yield the prediction on the map's grid, slab by slab along z; 0 outside the mask.
+
+    No answer is finer than two voxels of the map: nothing finer can be in it.
+
+    Parameters
+    ----------
+    scratch : Scratch
+        Holds ``mask`` and ``prediction``.
+    grid, working : Grid
+
+    Yields
+    ------
+    Box, float32 array of its shape (Å)
+    """
+    inside, prediction = scratch.open(MASK), scratch.open(PREDICTION)
+    matrices = resampling_matrices(working, grid, "linear")
+    finest = np.float32(2 * max(grid.voxel_size))
+    for box in slabs(grid):
+        mask = np.asarray(inside[box.slices])
+        if mask.any():
+            values = np.maximum(carry(prediction, matrices, box), finest)
+            yield box, np.where(mask, values, np.float32(0))
+        else:
+            yield box, np.zeros(box.shape, dtype=np.float32)
+
+
+class Summary:
+    """Median and percentiles of a resolution map, gathered slab by slab from a histogram of 0.01 Å."""
+
+    _STEP, _BINS = 0.01, 40_000
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(self._BINS, dtype=np.int64)
+
+    def add(self, resolution: Array) -> None:
+        """Take in a slab (Å; 0 outside the mask)."""
+        index = (resolution[resolution > 0] / self._STEP).astype(np.int64)
+        self._counts += np.bincount(np.minimum(index, self._BINS - 1), minlength=self._BINS)
+
+    def result(self) -> dict[str, float | int]:
+        """Return voxels, median, 5th and 95th percentile (Å).
+
+        Raises
+        ------
+        MapError
+            If no voxel was resolved.
+        """
+        total = int(self._counts.sum())
+        if not total:
+            raise MapError("no voxel lies inside the mask", cure="use --mask auto or none")
+        below = np.cumsum(self._counts)
+        quantiles = {
+            name: round(float(np.searchsorted(below, share * total) + 0.5) * self._STEP, 3)
+            for name, share in (("median", 0.5), ("p05", 0.05), ("p95", 0.95))
+        }
+        return {"voxels": total, **quantiles}
+
+
+def bytes_in_memory(grid: Grid, working: Grid) -> int:
+    """Return what :func:`prepare` and the net's arrays take when the scratch is in memory."""
+    between: Shape = (grid.shape[0], working.shape[1], working.shape[2])
+    return grid.voxels + 4 * math.prod(between) + 9 * working.voxels

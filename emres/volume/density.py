@@ -1,0 +1,221 @@
+"""Numbers and masks of a whole volume: computed once, then passed on. Nothing here is ever computed per block."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from emres.errors import MapError, UsageError
+from emres.volume.grid import Triple
+
+Array = np.ndarray[Any, Any]
+
+_SMOOTHING = 4.0  # Å: the scale on which a molecule differs from its solvent
+_SHARE_OF_TOP = 0.05  # of the highest smoothed density
+_NOISE_SDS = 4.0
+_DUST = 0.01  # of the largest piece
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Minimum, maximum, mean and standard deviation of a volume, in its own units."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+
+    @property
+    def constant(self) -> bool:
+        """Whether all voxels are the same."""
+        return self.minimum == self.maximum
+
+
+class RunningStatistics:
+    """Gather :class:`Statistics` slab by slab.
+
+    Examples
+    --------
+    >>> running = RunningStatistics()
+    >>> for slab in np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2):
+    ...     running.add(slab)
+    >>> running.result().mean
+    3.5
+    """
+
+    def __init__(self) -> None:
+        self._count, self._mean, self._squares = 0, 0.0, 0.0
+        self._minimum, self._maximum = math.inf, -math.inf
+
+    def add(self, values: Array) -> None:
+        """Take in one slab (any shape)."""
+        # Chan's update: sums of squares of large offsets would lose the variance in float32.
+        count, mean = values.size, float(values.mean(dtype=np.float64))
+        squares = float(values.var(dtype=np.float64)) * count
+        total, delta = self._count + count, mean - self._mean
+        self._squares += squares + delta * delta * self._count * count / total
+        self._mean += delta * count / total
+        self._count = total
+        self._minimum = min(self._minimum, float(values.min()))
+        self._maximum = max(self._maximum, float(values.max()))
+
+    def result(self) -> Statistics:
+        """Return the statistics of everything added so far."""
+        return Statistics(self._minimum, self._maximum, self._mean, math.sqrt(self._squares / max(self._count, 1)))
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a volume becomes a net's input: ``(density - centre) / scale``."""
+
+    centre: float
+    scale: float
+
+    def __call__(self, values: Array) -> Array:
+        """Normalise an array of density."""
+        return np.asarray((values - np.float32(self.centre)) * np.float32(1 / self.scale), dtype=np.float32)
+
+
+def robust_statistics(values: Array, mask: Array) -> Normalisation:
+    """Return the normalisation of a volume from where its molecule is.
+
+    The centre is the median outside the mask (0 where there is no outside) and the scale the root mean square
+    inside: neither moves with the gain of the map, with the padding of its box, or with a mask round the molecule.
+
+    Parameters
+    ----------
+    values : (z, y, x) density
+    mask : (z, y, x) bool
+        True in the molecule.
+
+    Raises
+    ------
+    MapError
+        If the mask is empty or the density inside it is constant.
+    """
+    inside = values[mask]
+    if inside.size == 0:
+        raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
+    outside = values[~mask]
+    centre = float(np.median(outside)) if outside.size else 0.0
+    scale = math.sqrt(float(np.mean((inside.astype(np.float64) - centre) ** 2)))
+    if not scale > 1e-30 or float(inside.min()) == float(inside.max()):
+        raise MapError("the map has no contrast inside the mask", got=f"{inside.size} voxels of {inside.flat[0]:.6g}",
+                       expected="a density that varies", cure="check that the file is the right map")
+    return Normalisation(centre, scale)
+
+
+def automatic_mask(values: Array, voxel_size: Triple) -> Array:
+    """Find the molecule without being told a contour level.
+
+    Smoothed density above a twentieth of its maximum and above the noise at the faces of the box; where most of the
+    box is one exact value (a masked map), only where the map differs from it; without dust.
+
+    Parameters
+    ----------
+    values : (z, y, x) density
+        Best at 1.5-3 Å per voxel: average finer maps first.
+    voxel_size : (z, y, x) Å
+
+    Returns
+    -------
+    (z, y, x) bool
+
+    Raises
+    ------
+    MapError
+        If the map is constant.
+    """
+    sigma = [max(_SMOOTHING / size, 1.2) for size in voxel_size]
+    smooth = ndimage.gaussian_filter(values.astype(np.float32, copy=False), sigma)
+    top = float(smooth.max())
+    if not top > 0 or float(values.min()) == float(values.max()):
+        raise MapError("no molecule was found in the map", got=f"a highest smoothed density of {top:.6g}",
+                       expected="positive density", cure="pass --mask none, or a mask file")
+    faces = np.concatenate([np.ravel(np.take(smooth, k, axis=axis)) for axis in range(3) for k in (0, -1)])
+    background = float(np.median(faces))
+    noise = 1.4826 * float(np.median(np.abs(faces - background)))
+    # A molecule that touches the faces (a crop, a crystal) is not noise: hence the cap.
+    threshold = max(_SHARE_OF_TOP * top, min(background + _NOISE_SDS * noise, 4 * _SHARE_OF_TOP * top))
+    return without_dust((smooth > threshold) & _support(values))
+
+
+def _support(values: Array) -> Array:
+    """Return where a masked map differs from the one value that fills most of its box."""
+    middle = np.partition(values.ravel(), values.size // 2)[values.size // 2]
+    same = values == middle
+    if same.mean() < 0.5:
+        return np.ones(values.shape, dtype=bool)
+    return np.asarray(ndimage.binary_closing(~same, iterations=1) | ~same)
+
+
+def without_dust(mask: Array, share: float = _DUST) -> Array:
+    """Drop the pieces of a mask that are smaller than a share of its largest piece.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+    share : float
+
+    Returns
+    -------
+    (z, y, x) bool
+    """
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray((sizes >= share * sizes.max())[labels])
+
+
+def grown(mask: Array, voxels: int = 1) -> Array:
+    """Grow a mask by whole voxels in every direction (z, y, x, diagonals too)."""
+    return np.asarray(ndimage.maximum_filter(mask, size=2 * voxels + 1))
+
+
+def block_any(mask: Array, factor: int) -> Array:
+    """Tell for every cube of ``factor``^3 voxels whether any of them is in the mask.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+    factor : int
+
+    Returns
+    -------
+    (ceil(z / factor), ...) bool
+    """
+    for axis in range(3):
+        mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], factor), axis=axis)
+    return mask
+
+
+def soft_edge(mask: Array, width: float) -> Array:
+    """Return a mask that falls from 1 to 0 as a cosine over ``width`` voxels outside.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+    width : float
+        Voxels.
+
+    Returns
+    -------
+    (z, y, x) float32, 0-1
+
+    Raises
+    ------
+    UsageError
+        If the width is negative.
+    """
+    if width < 0:
+        raise UsageError("a soft edge has no width", got=f"{width} voxels", expected="0 or more")
+    if width == 0:
+        return mask.astype(np.float32)
+    distance = np.clip(ndimage.distance_transform_edt(~mask) / width, 0, 1)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * distance), dtype=np.float32)

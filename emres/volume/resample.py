@@ -1,0 +1,221 @@
+"""Resampling as one matrix per axis.
+
+Fourier interpolation is linear and separable, so going from n voxels to m along an axis is an (m, n) matrix: the
+Dirichlet kernel evaluated where the new voxels lie. That makes it exact at *any* voxel size (a plain Fourier crop
+only reaches n / m times the old one), lets it run one axis after the other, and lets it stream: only the axis
+being resampled must be whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from emres.volume.blocks import Box
+from emres.volume.grid import Grid, Shape
+
+Matrix = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Sliceable(Protocol):
+    """Anything that gives a part of a volume for a slice: a numpy array, a Zarr array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along z, y, x."""
+        ...
+
+    def __getitem__(self, where: Any) -> Any:
+        """Return the part as a numpy array."""
+        ...
+
+
+def fourier_matrix(n: int, m: int, step: float, offset: float = 0.0) -> Matrix:
+    """Return the matrix that evaluates a periodic band-limited signal at new positions.
+
+    Parameters
+    ----------
+    n : int
+        Voxels of the input.
+    m : int
+        Voxels of the output.
+    step : float
+        New voxel size over old; above 1 the signal is also band-limited to the new Nyquist frequency.
+    offset : float
+        Where the first new voxel lies, in old voxels.
+
+    Returns
+    -------
+    (m, n) float32
+
+    Notes
+    -----
+    Row i is ``1/n sum_k c_k exp(2 pi i k (offset + i step - j) / n)`` over the frequencies that both grids hold. For even n
+    the Nyquist term, which stands for both signs, counts half a cosine each.
+    """
+    shift = (offset + np.arange(m)[:, None] * step - np.arange(n)[None, :]) * (2 * np.pi / n)
+    highest = round(n / 2 / max(step, 1.0), 9)
+    whole = int(np.ceil(highest)) - 1
+    kernel = _dirichlet(shift, whole)
+    if highest == whole + 1:
+        kernel += np.cos((whole + 1) * shift)
+    return np.asarray(kernel / n, dtype=np.float32)
+
+
+def _dirichlet(phase: np.ndarray[Any, Any], order: int) -> np.ndarray[Any, Any]:
+    """Return 1 + 2 sum_{k=1..order} cos(k phase), from its closed form."""
+    half = np.sin(phase / 2)
+    singular = np.abs(half) < 1e-9
+    ratio = np.sin((order + 0.5) * phase) / np.where(singular, 1.0, half)
+    return np.where(singular, 2 * order + 1.0, ratio)
+
+
+def linear_matrix(n: int, m: int, step: float, offset: float = 0.0) -> Matrix:
+    """Return the matrix of linear interpolation, constant beyond the first and the last voxel.
+
+    Parameters and returns are those of :func:`fourier_matrix`.
+    """
+    position = np.clip(offset + np.arange(m) * step, 0, n - 1)
+    lower = np.minimum(position.astype(int), max(n - 2, 0))
+    weight = position - lower
+    matrix = np.zeros((m, n), dtype=np.float32)
+    rows = np.arange(m)
+    matrix[rows, lower] = 1 - weight
+    matrix[rows, np.minimum(lower + 1, n - 1)] += weight
+    return matrix
+
+
+def apply_matrices(values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, Matrix | None, Matrix | None]) -> Any:
+    """Multiply an array by one matrix along each of z, y, x; None leaves an axis alone.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32
+    matrices : three of (new, old) float32 or None
+
+    Returns
+    -------
+    (z', y', x') float32
+    """
+    z, y, x = matrices
+    # x first, then y, then z: each is one matrix product over contiguous memory.
+    if x is not None:
+        values = values @ x.T
+    if y is not None:
+        values = np.matmul(y, values)
+    if z is not None:
+        values = (z @ values.reshape(values.shape[0], -1)).reshape(z.shape[0], *values.shape[1:])
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def resampling_matrices(source: Grid, target: Grid, kind: str = "fourier") -> tuple[Matrix, Matrix, Matrix]:
+    """Return the three matrices (z, y, x) that carry a volume from one grid to another.
+
+    Parameters
+    ----------
+    source, target : Grid
+        Two grids over the same space; their origins say how they lie to each other.
+    kind : {"fourier", "linear"}
+    """
+    build = {"fourier": fourier_matrix, "linear": linear_matrix}[kind]
+    z, y, x = (
+        build(source.shape[k], target.shape[k], target.voxel_size[k] / source.voxel_size[k],
+              (target.origin[k] - source.origin[k]) / source.voxel_size[k])
+        for k in range(3)
+    )
+    return z, y, x
+
+
+def fourier_resample(values: np.ndarray[Any, Any], source: Grid, target: Grid) -> np.ndarray[Any, Any]:
+    """Resample a volume held in memory from one grid to another in Fourier space.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32 on ``source``
+    source, target : Grid
+
+    Returns
+    -------
+    (z', y', x') float32 on ``target``
+    """
+    return np.asarray(apply_matrices(values, resampling_matrices(source, target)))
+
+
+def coverage(source: Grid, target: Grid) -> tuple[Matrix, Matrix, Matrix]:
+    """Return matrices that tell which target voxels linear interpolation back to the source will use.
+
+    A mask on ``source`` carried by them is positive exactly on the voxels of ``target`` that are needed to
+    interpolate a volume on ``target`` at every voxel of the mask.
+
+    Parameters
+    ----------
+    source, target : Grid
+
+    Returns
+    -------
+    three of (target, source) float32, zeros and ones
+    """
+    z, y, x = ((matrix.T != 0).astype(np.float32) for matrix in resampling_matrices(target, source, "linear"))
+    return z, y, x
+
+
+def carry(source: Sliceable, matrices: tuple[Matrix, Matrix, Matrix], box: Box) -> np.ndarray[Any, Any]:
+    """Compute one box of ``matrices * source``, reading only the part of the source that it depends on.
+
+    Parameters
+    ----------
+    source : (z, y, x) array that can be sliced (numpy, Zarr)
+    matrices : three of (new, old) float32
+    box : Box
+        In voxels of the new grid.
+
+    Returns
+    -------
+    array of the box's shape, float32
+    """
+    rows = [matrix[part] for matrix, part in zip(matrices, box.slices, strict=True)]
+    support = [_columns(part) for part in rows]
+    z, y, x = (np.ascontiguousarray(part[:, columns]) for part, columns in zip(rows, support, strict=True))
+    values = np.asarray(source[tuple(support)], dtype=np.float32)
+    return np.asarray(apply_matrices(values, (z, y, x)))
+
+
+def _columns(rows: Matrix) -> slice:
+    used = np.flatnonzero(rows.any(axis=0))
+    return slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+
+
+def block_mean(values: np.ndarray[Any, Any], factor: int = 2) -> np.ndarray[Any, Any]:
+    """Average cubes of ``factor``^3 voxels; a rest at the far faces is averaged over what is there.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32
+    factor : int
+
+    Returns
+    -------
+    (ceil(z / factor), ...) float32
+    """
+    for axis in (2, 1, 0):
+        values = _pairwise_mean(values, factor, axis)
+    return np.ascontiguousarray(values)
+
+
+def _pairwise_mean(values: np.ndarray[Any, Any], factor: int, axis: int) -> np.ndarray[Any, Any]:
+    starts = np.arange(0, values.shape[axis], factor)
+    sizes = np.minimum(starts + factor, values.shape[axis]) - starts
+    whole = values.shape[axis] // factor * factor
+    if factor == 2 and whole == values.shape[axis]:
+        even, odd = (values[(slice(None),) * axis + (slice(k, None, 2),)] for k in (0, 1))
+        return np.asarray((even + odd) * np.float32(0.5))
+    weight = np.float32(1) / sizes.astype(np.float32)
+    sums = np.add.reduceat(values, starts, axis=axis, dtype=np.float32)
+    return np.asarray(sums * weight.reshape([-1 if k == axis else 1 for k in range(3)]))
+
+
+def halved(shape: Shape) -> Shape:
+    """Return the shape of the next coarser level of a pyramid."""
+    z, y, x = (-(-n // 2) for n in shape)
+    return z, y, x
