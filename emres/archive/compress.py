@@ -61,9 +61,7 @@ class ByteStream:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file, stored = _open_regular(path)
-        magic = self._file.read(3)
-        self._file.seek(0)
+        self._file, stored, magic = _open_regular(path)
         self.kind = MAGIC.get(magic, "plain")
         self.capacity = None if self.kind == "bzip2" else stored * MOST_EXPANSION.get(self.kind, 1)
         self._content = self._decompressed()
@@ -110,7 +108,8 @@ class ByteStream:
         self._file.close()
 
 
-def _open_regular(path: Path) -> tuple[BinaryIO, int]:
+def _open_regular(path: Path) -> tuple[BinaryIO, int, bytes]:
+    """Return the open file, its size, and its first bytes."""
     try:
         status = path.stat()
         # Before opening: a pipe would wait for its writer for ever.
@@ -119,7 +118,8 @@ def _open_regular(path: Path) -> tuple[BinaryIO, int]:
             raise MapError(f"{path} is not a file", got=kind, expected="an MRC/CCP4 map", cure="name the map itself")
         if not status.st_size:
             raise MapError(f"{path} is empty", got="0 bytes", expected="an MRC/CCP4 map", cure="download it again")
-        return path.open("rb"), status.st_size
+        file = path.open("rb")
+        return file, status.st_size, file.peek(3)[:3]
     except FileNotFoundError as error:
         raise MapError(f"there is no file {path}", cure="check the name") from error
     except PermissionError as error:

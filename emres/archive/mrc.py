@@ -33,7 +33,7 @@ __all__ = ["CellWarning", "MapHeader", "MapReader", "open_map", "read_mrc", "wri
 Array = np.ndarray[Any, Any]
 
 PIECE_BYTES = 4 << 20
-# Decompressed this far ahead of the consumer, so that it never waits while it stores a slab of an ordinary map.
+# Decompressed at most so far, and at most one slab, ahead of the consumer.
 AHEAD_BYTES = 128 << 20
 PADDING_BYTES = 1024
 
@@ -201,7 +201,8 @@ class MapReader:
     def _stream(self, thickness: int) -> Generator[Array]:
         """Yield finite float32 (section, row, column) pieces that never reach over a multiple of ``thickness``."""
         bounds = self._bounds(thickness)
-        ahead = max(2, AHEAD_BYTES // max(PIECE_BYTES, self._section_bytes))
+        slab_bytes = thickness * self._section_bytes
+        ahead = max(2, min(AHEAD_BYTES, slab_bytes) // max(PIECE_BYTES, self._section_bytes))
         with closing(ByteStream(self.path)) as stream:
             stream.skip(self.header.data_offset)
             read = partial(self._read_piece, stream, bounds)

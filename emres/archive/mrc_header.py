@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from emres.errors import UsageError
 from emres.volume.grid import Grid, Shape, Triple
 
 HEADER_BYTES = 1024
@@ -134,8 +135,17 @@ class MapHeader:
         return x, y, z
 
     def with_voxel_size(self, voxel_size: float | Sequence[float]) -> MapHeader:
-        """Return the header with another voxel size (Å; one number or z, y, x)."""
-        sizes = [float(size) for size in np.broadcast_to(np.asarray(voxel_size, dtype=float), 3)]
+        """Return the header with another voxel size (Å; one number or z, y, x).
+
+        Raises
+        ------
+        UsageError
+            If there are neither one nor three numbers.
+        """
+        sizes = [float(size) for size in np.atleast_1d(voxel_size)]
+        if len(sizes) not in (1, 3):
+            raise UsageError("a voxel size is wrong", got=f"{len(sizes)} numbers", expected="one, or three (z, y, x)")
+        sizes = sizes * (3 // len(sizes))
         n = self._to_xyz(self.shape)
         mx, my, mz = (m if m > 0 else count for m, count in zip(self.sampling, n, strict=True))
         x, y, z = (m * size for m, size in zip((mx, my, mz), reversed(sizes), strict=True))

@@ -70,8 +70,7 @@ def write_mrc(
         If the file cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already", cure="pass --force (overwrite=True) or another name")
+    _check_target(path, overwrite)
     out_header = _output_header(volume, header, labels)
     try:
         with _moved_into_place(path) as part:
@@ -82,6 +81,13 @@ def write_mrc(
         raise StoreError(f"{path} cannot be written", got=error.strerror or str(error),
                          cure="check the folder, its permissions and the free space") from error
     return path
+
+
+def _check_target(path: Path, overwrite: bool) -> None:
+    if path.suffix == ".bz2":
+        raise UsageError(f"{path} would not be bzip2", expected="a name in .mrc, .map, .ccp4, or these with .gz")
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{path} exists already", cure="pass --force (overwrite=True) or another name")
 
 
 @contextmanager
@@ -175,6 +181,8 @@ class Moments:
 
 def _output_header(volume: xr.DataArray, header: MapHeader | None, labels: Sequence[str]) -> MapHeader:
     grid = grid_of(volume)
+    if min(grid.shape) == 1:
+        raise UsageError("an image is to be written as a map", got=f"shape {grid.shape}", expected="3 dimensions")
     if header is None and "mrc_header" in volume.attrs:
         header = MapHeader.from_attrs(volume.attrs["mrc_header"])
     fits = header is not None and header.grid.matches(grid)
