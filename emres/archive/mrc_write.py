@@ -18,6 +18,7 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from emres.archive.compress import compress_gzip
+from emres.archive.disk import disk_errors
 from emres.archive.mrc_header import HEADER_BYTES, LABEL_BYTES, LABELS, MapHeader
 from emres.errors import MapError, StoreError, UsageError
 from emres.volume.grid import Grid, grid_of
@@ -73,13 +74,13 @@ def write_mrc(
     _check_target(path, overwrite)
     out_header = _output_header(volume, header, labels)
     try:
-        with _moved_into_place(path) as part:
+        with disk_errors(path), _moved_into_place(path) as part:
             _write_plain(part, volume, out_header)
             if path.suffix == ".gz":
                 _compress_in_place(part)
     except OSError as error:
         raise StoreError(f"{path} cannot be written", got=error.strerror or str(error),
-                         cure="check the folder, its permissions and the free space") from error
+                         cure=f"check that {path.parent} is a folder with free space") from error
     return path
 
 

@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -161,6 +162,27 @@ def test_several_gzip_members_are_one_map(map_file):
     np.testing.assert_array_equal(read_mrc(map_file(packed)).values, density)
 
 
+def test_without_isal_gzip_reads_and_writes_all_the_same(tmp_path, map_file):
+    program = """
+import sys
+sys.modules["isal"] = None
+from emres.archive.mrc import read_mrc, write_mrc
+write_mrc(sys.argv[2], read_mrc(sys.argv[1]))
+try:
+    read_mrc(sys.argv[3])
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    density = noise((4, 5, 6))
+    good = map_file(gzip.compress(raw_map(density)))
+    bad = map_file(gzip.compress(raw_map(density))[:-100], "bad.map")
+    command = [sys.executable, "-c", program, str(good), str(tmp_path / "out.map.gz"), str(bad)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    np.testing.assert_array_equal(read_mrc(tmp_path / "out.map.gz").values, density)
+    assert said.startswith("MapError")
+    assert "bad.map is cut short or corrupt" in said
+
+
 @needs_maps
 def test_every_real_map_reads_with_the_grid_of_its_table():
     with (MAPS / "maps.tsv").open() as table:
@@ -170,6 +192,7 @@ def test_every_real_map_reads_with_the_grid_of_its_table():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CellWarning)
             reader = open_map(MAPS / row["file"])
+        assert sum(values.size for _, _, values in reader.slabs()) == reader.grid.voxels
         sections_rows_columns = tuple(int(n) for n in row["shape_zyx"].split("x"))
         assert reader.header.shape == sections_rows_columns[::-1], row["file"]
         # The table gives the shape in file order and sizes in x, y, z.
@@ -310,6 +333,19 @@ def test_a_failed_write_leaves_nothing(name, tmp_path):
     values[100, 2, 3] = np.nan
     with pytest.raises(MapError, match=r"nan at \(100, 2, 3\)"):
         write_mrc(tmp_path / name, make_volume(values, Grid(values.shape, (1.0, 1.0, 1.0))))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.map", "out.map.gz"])
+def test_a_full_disk_is_told_and_leaves_nothing(name, tmp_path):
+    volume = make_volume(noise((64, 64, 64)), Grid((64, 64, 64), (1.0, 1.0, 1.0)))
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StoreError, match=r"out\.map.* cannot be written"):
+            write_mrc(tmp_path / name, volume)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert list(tmp_path.iterdir()) == []
 
 
