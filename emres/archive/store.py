@@ -136,11 +136,36 @@ class EntryGroup:
         path = self.path / kind / f"scale{level}" / variable_of(kind)
         return zarr.open_array(path, mode="r")
 
+    def pyramid(self, kind: str = "map") -> StoredPyramid:
+        """Return a kind as something that can be read at several samplings."""
+        return StoredPyramid(self, kind)
+
     def discard(self) -> None:
         """Remove the whole entry and its unfinished business."""
         with disk_errors(self.path):
             for folder in (self.path, self.work):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class StoredPyramid:
+    """A kind of an entry group at its several samplings (see ``emres.volume.pyramid.Pyramid``)."""
+
+    group: EntryGroup
+    kind: str
+
+    @property
+    def levels(self) -> int:
+        """How many samplings there are."""
+        return self.group.levels(self.kind)
+
+    def grid(self, level: int = 0) -> Grid:
+        """Return the grid of a level."""
+        return self.group.grid(self.kind, level)
+
+    def array(self, level: int = 0) -> zarr.Array[Any]:
+        """Return the Zarr array of a level."""
+        return self.group.array(self.kind, level)
 
 
 @dataclass(frozen=True)

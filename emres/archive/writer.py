@@ -17,11 +17,9 @@ from emres.archive.disk import disk_errors, move_into_place
 from emres.archive.store import CHUNK, LOCAL_RESOLUTION, EntryGroup, grid_attributes, variable_of
 from emres.volume.density import RunningStatistics, Statistics
 from emres.volume.grid import DIMS, Grid, Shape
-from emres.volume.resample import block_mean, halved
+from emres.volume.pyramid import block_mean, pyramid_grids
 
 Array = np.ndarray[Any, Any]
-
-LEVELS = 3
 
 # Measured on noise-like float32: lz4 writes twice as fast as zstd at the same ratio; resolution maps are worth zstd.
 _COMPRESSORS = {
@@ -30,7 +28,9 @@ _COMPRESSORS = {
 }
 
 
-def create_array(path: Path, shape: Shape, dtype: str = "float32", *, chunk: int | Shape = CHUNK, variable: str = "density") -> Any:
+def create_array(
+    path: Path, shape: Shape, dtype: str = "float32", *, chunk: int | Shape = CHUNK, variable: str = "density"
+) -> Any:
     """Create an empty Zarr v3 array of zeros.
 
     Parameters
@@ -143,8 +143,10 @@ class _Level:
         self._array = create_array(path / variable, grid.shape, variable=variable)
         self._reduce = _mean_of_resolved if variable == LOCAL_RESOLUTION else block_mean
         for dim, values in grid.coordinates().items():
-            axis = zarr.create_array(path / dim, data=values, chunks=(values.size,), dimension_names=(dim,), zarr_format=3)
-            axis.update_attributes({"units": "angstrom"})
+            zarr.create_array(
+                path / dim, data=values, chunks=(values.size,), dimension_names=(dim,), zarr_format=3,
+                attributes={"units": "angstrom"},
+            )
         self.next: _Level | None = None
         self._pending: list[Array] = []
         self._axis, self._start = 0, 0
@@ -172,20 +174,6 @@ def _mean_of_resolved(resolution: Array) -> Array:
     """Average 2^3 voxels of a resolution map, leaving out those outside the mask (0)."""
     share = block_mean((resolution != 0).astype(np.float32))
     return np.asarray(block_mean(resolution) / np.where(share == 0, np.float32(1), share), dtype=np.float32)
-
-
-def pyramid_grids(grid: Grid, levels: int = LEVELS) -> list[Grid]:
-    """Return the grids of a pyramid: each level has voxels twice as large, centred on the means they hold.
-
-    Axes of a single voxel stay as they are in number; a level below 8 voxels along every axis is not made.
-    """
-    grids = [grid]
-    while len(grids) < levels and max(grids[-1].shape) >= 16:
-        last = grids[-1]
-        z, y, x = (2 * size for size in last.voxel_size)
-        oz, oy, ox = (start + size / 2 for start, size in zip(last.origin, last.voxel_size, strict=True))
-        grids.append(Grid(halved(last.shape), (z, y, x), (oz, oy, ox)))
-    return grids
 
 
 def ome_attributes(grids: list[Grid], kind: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from emres.archive.mrc import open_map
-from emres.archive.store import CHUNK, EntryGroup
+from emres.archive.store import CHUNK
 from emres.errors import MapError, UsageError
 from emres.volume.blocks import Box
 from emres.volume.density import automatic_mask, block_any, grown, without_dust
 from emres.volume.grid import Grid
+from emres.volume.pyramid import Pyramid
 from emres.volume.resample import carry, resampling_matrices
 
 Array = np.ndarray[Any, Any]
@@ -23,16 +24,17 @@ MASKS = ("auto", "contour", "none")
 _FINEST = 1.5  # Å: the shape of a molecule needs no finer voxels than this
 
 
-def mask_slabs(group: EntryGroup, kind: str, mask: str) -> Iterator[tuple[Box, Array]]:
+def mask_slabs(source: Pyramid, mask: str, contour_level: float | None = None) -> Iterator[tuple[Box, Array]]:
     """Yield the mask of a map in boxes that cover its grid once.
 
     Parameters
     ----------
-    group : EntryGroup
-    kind : str
+    source : Pyramid
         The map that the mask is for.
     mask : str
         ``auto``, ``contour`` (the author's level), ``none``, or the path of a mask file (0-1; inside above 0.5).
+    contour_level : float, optional
+        The author's density level.
 
     Yields
     ------
@@ -45,11 +47,16 @@ def mask_slabs(group: EntryGroup, kind: str, mask: str) -> Iterator[tuple[Box, A
     MapError
         A mask file on another grid, an empty mask, a map without a molecule.
     """
-    grid = group.grid(kind)
+    grid = source.grid()
     if mask == "none":
         yield from ((box, np.ones(box.shape, dtype=bool)) for box in slabs(grid))
-    elif mask in MASKS:
-        yield from _carried(group, kind, _coarse_mask(group, kind, mask), grid)
+    elif mask == "auto":
+        level = mask_level(source)
+        coarse = automatic_mask(np.asarray(source.array(level)[...]), source.grid(level).voxel_size)
+        yield from _carried(coarse, source.grid(level), grid)
+    elif mask == "contour":
+        level = mask_level(source)
+        yield from _carried(_above(source, contour_level, level), source.grid(level), grid)
     else:
         yield from _from_file(Path(mask), grid)
 
@@ -62,35 +69,27 @@ def slabs(grid: Grid, axis: int = 0, thickness: int = CHUNK) -> Iterator[Box]:
         yield Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
 
 
-def mask_level(group: EntryGroup, kind: str) -> int:
-    """Return the level of a map's pyramid on which its mask is found: the first above 1.5 Å, or the last."""
-    levels = range(group.levels(kind))
-    return next((level for level in levels if group.grid(kind, level).mean_voxel_size > _FINEST), levels[-1])
+def mask_level(source: Pyramid) -> int:
+    """Return the level of a pyramid on which the mask is found: the first above 1.5 Å, or the last."""
+    levels = range(source.levels)
+    return next((level for level in levels if source.grid(level).mean_voxel_size > _FINEST), levels[-1])
 
 
-def _coarse_mask(group: EntryGroup, kind: str, mask: str) -> Array:
-    level = mask_level(group, kind)
-    if mask == "auto":
-        return automatic_mask(np.asarray(group.array(kind, level)[...]), group.grid(kind, level).voxel_size)
-    contour_level = group.attributes()["entry"].get("contour_level")
-    if contour_level is None:
-        raise UsageError(f"{group.name} has no contour level", cure="use --mask auto, none or a mask file")
-    return _above(group, kind, float(contour_level), level)
-
-
-def _above(group: EntryGroup, kind: str, contour_level: float, level: int) -> Array:
+def _above(source: Pyramid, contour_level: float | None, level: int) -> Array:
     """Return where any voxel reaches the contour level, without dust, grown so that the surface lies inside."""
-    density, factor = group.array(kind), 2**level
-    parts = [block_any(np.asarray(density[box.slices]) >= contour_level, factor) for box in slabs(group.grid(kind))]
+    if contour_level is None:
+        raise UsageError("the map has no recommended contour level", cure="use --mask auto, none or a mask file")
+    density, factor = source.array(), 2**level
+    parts = [block_any(np.asarray(density[box.slices]) >= contour_level, factor) for box in slabs(source.grid())]
     inside = np.concatenate(parts, axis=0)
     if not inside.any():
-        raise MapError(f"{group.name} never reaches its contour level", got=f"level {contour_level:g}",
+        raise MapError("the map never reaches its contour level", got=f"level {contour_level:g}",
                        cure="use --mask auto or none")
     return grown(without_dust(inside))
 
 
-def _carried(group: EntryGroup, kind: str, coarse: Array, grid: Grid) -> Iterator[tuple[Box, Array]]:
-    matrices = resampling_matrices(group.grid(kind, mask_level(group, kind)), grid, "linear")
+def _carried(coarse: Array, coarse_grid: Grid, grid: Grid) -> Iterator[tuple[Box, Array]]:
+    matrices = resampling_matrices(coarse_grid, grid, "linear")
     values = coarse.astype(np.float32)
     for box in slabs(grid):
         yield box, carry(values, matrices, box) > 0.5

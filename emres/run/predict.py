@@ -18,7 +18,7 @@ from emres.archive.writer import VolumeWriter
 from emres.errors import MapError, UsageError
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
-from emres.run.masks import MASKS
+from emres.run.masks import MASKS, mask_slabs
 from emres.run.prepare import DENSITY, NEEDED, PREDICTION, Summary, bytes_in_memory, prepare, restore
 from emres.volume.blocks import BlockPlan, plan_blocks
 from emres.volume.density import Statistics
@@ -70,6 +70,12 @@ class PredictJob:
         return EntryGroup(self.entry)
 
     @property
+    def contour_level(self) -> float | None:
+        """The author's contour level, if the entry has one."""
+        level = self.group.attributes()["entry"].get("contour_level")
+        return None if level is None else float(level)
+
+    @property
     def contract(self) -> Contract:
         """The model's contract."""
         return read_contract(self.model)
@@ -105,7 +111,7 @@ class PredictJob:
         from emres.model.inference import make_predictor
 
         return make_predictor(
-            self.model, working_voxel_size=self.grids[1].voxel_size[0], device=_device(self.device),
+            self.model, working_voxel_size=self.grids[1].voxel_size[0], device=resolve_device(self.device),
             memory_bytes=_BOX_MEMORY,
         )
 
@@ -117,7 +123,7 @@ class PredictJob:
         UsageError
             If the mask file cannot be read.
         """
-        contract, entry = self.contract, self.group.attributes()["entry"]
+        contract = self.contract
         facts = {
             "format": 1,
             "map": self.group.attributes(self.kind).get("source"),
@@ -125,7 +131,7 @@ class PredictJob:
             "weights": contract.weights_sha256,
             "contract": [contract.name_version, contract.voxel_size, contract.octaves, contract.halo, contract.multiple],
             "mask": self.mask if self.mask in MASKS else _hash_of(Path(self.mask)),
-            "contour_level": entry.get("contour_level") if self.mask == "contour" else None,
+            "contour_level": self.contour_level if self.mask == "contour" else None,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -193,7 +199,8 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
     scratch = _scratch(job)
     blocks = BlockJob(job.predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}")
     if not scratch.notes().get("ready"):
-        prepare(job.group, job.kind, job.mask, job.grids[1], scratch)
+        source = job.group.pyramid(job.kind)
+        prepare(source, mask_slabs(source, job.mask, job.contour_level), job.grids[1], scratch)
         create_target(blocks)
         scratch.note(ready=True)
     total, computed = len(blocks.plan), 0
@@ -207,9 +214,10 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
     return {**attributes, "computed": computed}
 
 
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
+def resolve_device(device: str) -> str:
+    """Return ``cuda`` for ``auto`` where there is a GPU, else ``cpu``; any other name as it is."""
+    if device != "auto":
+        return device
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

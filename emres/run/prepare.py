@@ -6,19 +6,19 @@ Everything streams through slabs of 64 voxels, so that memory does not grow with
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from emres.archive.scratch import Scratch
-from emres.archive.store import EntryGroup
 from emres.errors import MapError
-from emres.run.masks import mask_slabs, slabs
+from emres.run.masks import slabs
 from emres.volume.blocks import Box
 from emres.volume.density import Normalisation, robust_statistics
 from emres.volume.grid import Grid, Shape
-from emres.volume.resample import Sliceable, apply_matrices, carry, coverage, resampling_matrices
+from emres.volume.pyramid import Pyramid
+from emres.volume.resample import Matrix, Sliceable, apply_matrices, carry, coverage, resampling_matrices, support
 
 Array = np.ndarray[Any, Any]
 
@@ -27,16 +27,15 @@ MASK, DENSITY, NEEDED, PREDICTION = "mask", "density", "needed", "prediction"
 _SAMPLES = 2**24  # voxels from which the normalisation is taken; every voxel of maps up to 256^3
 
 
-def prepare(group: EntryGroup, kind: str, mask: str, working: Grid, scratch: Scratch) -> None:
+def prepare(source: Pyramid, mask: Iterable[tuple[Box, Array]], working: Grid, scratch: Scratch) -> None:
     """Write the mask, the normalised density on the working grid, and where on it the net is needed.
 
     Parameters
     ----------
-    group : EntryGroup
-    kind : str
-        ``map``, or a half map.
-    mask : str
-        See :func:`emres.run.masks.mask_slabs`.
+    source : Pyramid
+        The map.
+    mask : boxes and their bool arrays
+        As from :func:`emres.run.masks.mask_slabs`; they cover the map's grid once.
     working : Grid
         The model's grid over the map's box.
     scratch : Scratch
@@ -47,17 +46,17 @@ def prepare(group: EntryGroup, kind: str, mask: str, working: Grid, scratch: Scr
     MapError
         If the map or its mask is unusable: constant, empty mask, another grid.
     """
-    grid, source = group.grid(kind), group.array(kind)
+    grid, density = source.grid(), source.array()
     inside = scratch.create(MASK, grid.shape, "bool")
-    for box, values in mask_slabs(group, kind, mask):
+    for box, values in mask:
         inside[box.slices] = values
-    normalisation = normalisation_of(source, inside)
-    _resample(source, grid, working, normalisation, scratch)
+    normalisation = normalisation_of(density, inside)
+    _resample(density, grid, working, normalisation, scratch)
     matrices = coverage(grid, working)
     needed = scratch.create(NEEDED, working.shape, "bool")
     for box in slabs(working):
         needed[box.slices] = carry(inside, matrices, box) > 0
-    scratch.note(centre=normalisation.centre, scale=normalisation.scale, prepared=True)
+    scratch.note(centre=normalisation.centre, scale=normalisation.scale)
 
 
 def normalisation_of(source: Sliceable, inside: Sliceable) -> Normalisation:
@@ -104,14 +103,35 @@ def restore(scratch: Scratch, grid: Grid, working: Grid) -> Iterator[tuple[Box, 
     """
     inside, prediction = scratch.open(MASK), scratch.open(PREDICTION)
     matrices = resampling_matrices(working, grid, "linear")
-    finest = np.float32(2 * max(grid.voxel_size))
     for box in slabs(grid):
         mask = np.asarray(inside[box.slices])
-        if mask.any():
-            values = np.maximum(carry(prediction, matrices, box), finest)
-            yield box, np.where(mask, values, np.float32(0))
-        else:
+        if not mask.any():
             yield box, np.zeros(box.shape, dtype=np.float32)
+            continue
+        where = support(matrices, box)
+        z, y, x = (m[part, columns] for m, part, columns in zip(matrices, box.slices, where, strict=True))
+        yield box, to_grid(np.asarray(prediction[where]), mask, matrices=(z, y, x), finest=2 * max(grid.voxel_size))
+
+
+def to_grid(prediction: Array, mask: Array, *, matrices: tuple[Matrix, Matrix, Matrix], finest: float) -> Array:
+    """Interpolate a part of a prediction onto a part of the map's grid.
+
+    Parameters
+    ----------
+    prediction : (z', y', x') float32, Å
+        The part of the working grid that the matrices read.
+    mask : (z, y, x) bool
+    matrices : three of (new, old) float32
+    finest : float
+        Å; answers below it are raised to it.
+
+    Returns
+    -------
+    (z, y, x) float32
+        Å; 0 outside the mask.
+    """
+    values = np.maximum(apply_matrices(prediction, matrices), np.float32(finest))
+    return np.where(mask, values, np.float32(0))
 
 
 class Summary:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from emres.volume.blocks import Box
-from emres.volume.grid import Grid, Shape
+from emres.volume.grid import Grid
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -174,48 +174,17 @@ def carry(source: Sliceable, matrices: tuple[Matrix, Matrix, Matrix], box: Box) 
     -------
     array of the box's shape, float32
     """
-    rows = [matrix[part] for matrix, part in zip(matrices, box.slices, strict=True)]
-    support = [_columns(part) for part in rows]
-    z, y, x = (np.ascontiguousarray(part[:, columns]) for part, columns in zip(rows, support, strict=True))
-    values = np.asarray(source[tuple(support)], dtype=np.float32)
-    return np.asarray(apply_matrices(values, (z, y, x)))
+    where = support(matrices, box)
+    z, y, x = (matrix[part, columns] for matrix, part, columns in zip(matrices, box.slices, where, strict=True))
+    return np.asarray(apply_matrices(np.asarray(source[where], dtype=np.float32), (z, y, x)))
+
+
+def support(matrices: tuple[Matrix, Matrix, Matrix], box: Box) -> tuple[slice, slice, slice]:
+    """Return the part of the old grid that a box of the new one depends on."""
+    z, y, x = (_columns(matrix[part]) for matrix, part in zip(matrices, box.slices, strict=True))
+    return z, y, x
 
 
 def _columns(rows: Matrix) -> slice:
     used = np.flatnonzero(rows.any(axis=0))
     return slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
-
-
-def block_mean(values: np.ndarray[Any, Any], factor: int = 2) -> np.ndarray[Any, Any]:
-    """Average cubes of ``factor``^3 voxels; a rest at the far faces is averaged over what is there.
-
-    Parameters
-    ----------
-    values : (z, y, x) float32
-    factor : int
-
-    Returns
-    -------
-    (ceil(z / factor), ...) float32
-    """
-    for axis in (2, 1, 0):
-        values = _pairwise_mean(values, factor, axis)
-    return np.ascontiguousarray(values)
-
-
-def _pairwise_mean(values: np.ndarray[Any, Any], factor: int, axis: int) -> np.ndarray[Any, Any]:
-    starts = np.arange(0, values.shape[axis], factor)
-    sizes = np.minimum(starts + factor, values.shape[axis]) - starts
-    whole = values.shape[axis] // factor * factor
-    if factor == 2 and whole == values.shape[axis]:
-        even, odd = (values[(slice(None),) * axis + (slice(k, None, 2),)] for k in (0, 1))
-        return np.asarray((even + odd) * np.float32(0.5))
-    weight = np.float32(1) / sizes.astype(np.float32)
-    sums = np.add.reduceat(values, starts, axis=axis, dtype=np.float32)
-    return np.asarray(sums * weight.reshape([-1 if k == axis else 1 for k in range(3)]))
-
-
-def halved(shape: Shape) -> Shape:
-    """Return the shape of the next coarser level of a pyramid."""
-    z, y, x = (-(-n // 2) for n in shape)
-    return z, y, x

@@ -1,0 +1,148 @@
+"""Many entries: fetch what is missing, predict, export. One that fails never stops the others.
+
+Each entry is conducted by one thread that mostly waits: for the archive, then for a worker, then for the disk. So the
+stages of different entries overlap, and the story of one entry reads from top to bottom.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emres.archive.registry import DEFAULT_MODEL
+from emres.archive.store import EntryGroup, Store
+from emres.errors import EmresError
+from emres.run.export import export_mrc, export_name
+from emres.run.outcome import Outcome, Report, no_report, outcome_of
+from emres.run.predict import PredictJob, predict_entry, predict_job
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Fetch = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What is to be done for every entry.
+
+    Parameters
+    ----------
+    store : Store
+    model, mask, device : str
+        As for :func:`emres.run.predict.predict_job`.
+    export : Path, optional
+        Folder for ``<name>_local_resolution.mrc``.
+    fetch : callable, optional
+        Brings the map of an entry into the store and tells whether it had to; without it, entries must be there.
+    """
+
+    store: Store
+    model: str = DEFAULT_MODEL
+    mask: str = "auto"
+    device: str = "auto"
+    export: Path | None = None
+    fetch: Fetch | None = None
+
+
+def run_batch(
+    names: Sequence[str], plan: BatchPlan, client: Client | None = None, report: Report = no_report
+) -> Iterator[Outcome]:
+    """Predict many entries, yielding what happened to each as it ends.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Accessions, or names of entries of the store.
+    plan : BatchPlan
+    client : distributed.Client, optional
+        Where to compute; in this process without one.
+    report : callable
+        Told of every stage of every entry.
+
+    Yields
+    ------
+    Outcome
+        In the order in which entries end. Closing the generator stops after the stages under way.
+    """
+    conductors = 1 if client is None else 4 + len(client.scheduler_info(n_workers=-1)["workers"])
+    stop = threading.Event()
+    queue = iter(dict.fromkeys(names))
+    with ThreadPoolExecutor(conductors, thread_name_prefix="conductor") as pool:
+        under_way: set[Future[Outcome]] = set()
+        try:
+            while True:
+                # Entries are handed out as conductors come free: 60,000 of them never wait in memory.
+                while len(under_way) < conductors and (name := next(queue, None)) is not None:
+                    under_way.add(pool.submit(_conduct, name, plan, client, report, stop))
+                if not under_way:
+                    return
+                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in ended)
+        finally:
+            stop.set()
+
+
+def _conduct(name: str, plan: BatchPlan, client: Client | None, report: Report, stop: threading.Event) -> Outcome:
+    def work() -> tuple[bool, Mapping[str, Any]]:
+        group = plan.store.entry(name)
+        fetched = False
+        if plan.fetch is not None and not group.has("map"):
+            report(name, "fetch", 0, 0)
+            fetched = plan.fetch(name)
+        _unless(stop)
+        job = predict_job(group.path, plan.model, mask=plan.mask, device=plan.device)
+        report(name, "predict", 0, 0)
+        facts = _predict(job, client, report)
+        _unless(stop)
+        written = export_if_new(group, job.result, plan.export, bool(facts["computed"]))
+        return bool(fetched or facts["computed"] or written), {**_told(facts), **written}
+
+    outcome = outcome_of(name, work)
+    report(name, outcome.status, 1, 1)
+    return outcome
+
+
+def _unless(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise EmresError("stopped on request", cure="run the same command again: it goes on from here")
+
+
+def _predict(job: PredictJob, client: Client | None, report: Report) -> Mapping[str, Any]:
+    if client is not None and job.in_memory:
+        future = client.submit(predict_entry, job, key=f"predict-{job.group.name}-{job.fingerprint()[:12]}", pure=False)
+        try:
+            facts: Mapping[str, Any] = future.result()
+        finally:
+            future.release()
+        return facts
+
+    def progress(done: int, total: int) -> None:
+        report(job.group.name, "predict", done, total)
+
+    return predict_entry(job, client, progress)
+
+
+def export_if_new(group: EntryGroup, kind: str, folder: Path | None, changed: bool) -> dict[str, str]:
+    """Export a result unless it was exported before and has not changed since.
+
+    Returns
+    -------
+    dict
+        ``{"output": path}``, or nothing where nothing was to be done.
+    """
+    if folder is None:
+        return {}
+    target = folder / export_name(group, kind)
+    if target.exists() and not changed and target.stat().st_mtime >= (group.path / kind / "zarr.json").stat().st_mtime:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"output": str(export_mrc(group, target, kind, overwrite=True))}
+
+
+def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: facts[key] for key in ("model", "median", "p05", "p95", "voxels", "computed")}

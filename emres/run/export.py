@@ -1,0 +1,74 @@
+"""A volume of the store -> an MRC file that lies exactly on the map it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emres.archive.mrc_write import write_mrc
+from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_volume
+from emres.errors import StoreError, UsageError
+
+
+def export_mrc(group: EntryGroup, target: Path | str, kind: str | None = None, *, overwrite: bool = False) -> Path:
+    """Write one kind of an entry as MRC.
+
+    Parameters
+    ----------
+    group : EntryGroup
+    target : path
+        A file, or a folder that gets ``<name>_<kind>.mrc``.
+    kind : str, optional
+        The newest local resolution by default.
+    overwrite : bool
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    StoreError
+        If the entry has no such kind, or the file cannot be written.
+    UsageError
+        If the file exists and may not be replaced.
+    """
+    kind = kind or latest_result(group)
+    target = Path(target)
+    path = target / export_name(group, kind) if target.is_dir() or not target.suffix else target
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already", cure="pass --force to replace it")
+    volume = open_volume(group.path, kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mrc(path, volume, labels=labels_of(group, kind), overwrite=overwrite)
+    return path
+
+
+def export_name(group: EntryGroup, kind: str) -> str:
+    """Return the file name of an export: ``EMD-13939_local_resolution.mrc``, ``EMD-13939_half_map_1.mrc``."""
+    return f"{group.name}_{kind.split('/')[0]}.mrc"
+
+
+def latest_result(group: EntryGroup) -> str:
+    """Return the local resolution that was written last.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    results = group.results()
+    if not results:
+        raise StoreError(f"{group.path} has no {LOCAL_RESOLUTION}", cure=f"make one: emres predict {group.path}")
+    return max(results, key=lambda kind: (group.path / kind / "zarr.json").stat().st_mtime)
+
+
+def labels_of(group: EntryGroup, kind: str) -> list[str]:
+    """Return the MRC labels that record where a volume comes from (80 characters each at most)."""
+    attributes = group.attributes(kind)
+    if not kind.startswith(LOCAL_RESOLUTION):
+        return [f"emres: {kind} of {group.name}"[:80]]
+    return [
+        f"{attributes['program']} local resolution (A) of {group.name}, {attributes['date']}"[:80],
+        f"model {attributes['model']} weights {attributes['weights_sha256'][:12]} mask {attributes['mask']}"[:80],
+    ]

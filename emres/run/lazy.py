@@ -1,0 +1,152 @@
+"""Prediction as a lazy array, for notebooks: slice it, and only the blocks under the slice go through the net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emres.archive.registry import DEFAULT_MODEL, find_model
+from emres.archive.scratch import MemoryScratch
+from emres.errors import UsageError
+from emres.run.blockwise import lazy_blocks
+from emres.run.masks import mask_slabs
+from emres.run.prepare import DENSITY, MASK, NEEDED, prepare, to_grid
+from emres.volume.blocks import Box, plan_blocks
+from emres.volume.grid import Grid, grid_of, make_volume
+from emres.volume.pyramid import MemoryPyramid
+from emres.volume.resample import resampling_matrices, support
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+
+    from emres.model.bundle import ModelBundle
+
+Array = np.ndarray[Any, Any]
+
+_CORE = 96  # voxels: small enough that a slice costs little, large enough that the halo costs less than the core
+
+
+def load_model(model: str | Path = DEFAULT_MODEL) -> ModelBundle:
+    """Open a model by name or folder.
+
+    Parameters
+    ----------
+    model : str or path
+        ``emres-small``, or the folder of a bundle.
+
+    Returns
+    -------
+    ModelBundle
+
+    Raises
+    ------
+    UsageError
+        If there is no such model.
+    ModelError, IntegrityError
+        If the bundle cannot be trusted.
+    """
+    from emres.model.bundle import open_bundle
+
+    return open_bundle(find_model(model))
+
+
+def predict(
+    volume: xr.DataArray, model: str | Path | ModelBundle = DEFAULT_MODEL, *, mask: str | xr.DataArray = "auto",
+    device: str = "auto", core: int | None = None,
+) -> xr.DataArray:
+    """Predict the local resolution of a volume, lazily.
+
+    Parameters
+    ----------
+    volume : xarray.DataArray
+        (z, y, x) density with coordinates in Å: from ``open_volume``, ``read_mrc`` or ``make_volume``.
+    model : str, path or ModelBundle
+        Name, folder, or what ``load_model`` returned.
+    mask : str or DataArray
+        ``auto``, ``contour`` (needs ``volume.attrs["contour_level"]``), ``none``, a mask file, or a volume (inside
+        above 0.5).
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    core : int, optional
+        Side of a block on the model's grid, voxels.
+
+    Returns
+    -------
+    xarray.DataArray
+        (z, y, x) float32 Å, dask-backed, 0 outside the mask. Nothing is computed yet: ``.compute()`` the whole, or
+        slice first. Statistics and resampling see the whole map; the net only the blocks under the slice.
+
+    Raises
+    ------
+    UsageError
+        If the array is not a volume, or the model or the mask does not exist.
+    """
+    import dask.array as da
+
+    from emres.model.contract import read_contract
+    from emres.model.inference import make_predictor
+    from emres.run.predict import resolve_device
+
+    folder = find_model(model) if isinstance(model, str | Path) else model.folder
+    if folder is None:
+        raise UsageError("this model was never saved", cure="save it with save_bundle, then load_model(folder)")
+    contract, grid = read_contract(folder), grid_of(volume)
+    working = grid.resampled(contract.working_voxel_size(grid.mean_voxel_size))
+    plan = plan_blocks(working.shape, _rounded(core or _CORE, contract.multiple), contract.halo, contract.multiple)
+    density, needed, inside = _prepared(volume, grid, working, mask)
+    predictor = make_predictor(folder, working_voxel_size=working.voxel_size[0], device=resolve_device(device))
+    on_working_grid = lazy_blocks(predictor, (density, needed), plan)
+    chunks = plan_blocks(grid.shape, core or _CORE)
+    parts = [_restored(on_working_grid, inside, block.write, grid, working) for block in chunks]
+    z, y, x = chunks.counts
+    nested = [[parts[(i * y + j) * x : (i * y + j + 1) * x] for j in range(y)] for i in range(z)]
+    header = {"mrc_header": volume.attrs["mrc_header"]} if "mrc_header" in volume.attrs else {}
+    return make_volume(
+        da.block(nested), grid, emdb_id=volume.attrs.get("emdb_id"), kind=f"local_resolution/{contract.name_version}",
+        model=contract.name_version, **header,
+    )
+
+
+def _rounded(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
+def _prepared(volume: xr.DataArray, grid: Grid, working: Grid, mask: str | xr.DataArray) -> tuple[da.Array, ...]:
+    """Return density and need on the working grid and the mask on the map's, as lazy arrays of one chunk."""
+    import dask
+    import dask.array as da
+
+    given = mask if isinstance(mask, str) else mask.data
+    if not isinstance(mask, str) and not grid_of(mask).matches(grid):
+        raise UsageError("the mask lies on another grid than the volume", got=f"{mask.shape}", expected=f"{grid.shape}")
+    arrays = dask.delayed(_prepare, nout=3)(volume.data, given, grid, working, volume.attrs.get("contour_level"))
+    shapes = ((working.shape, np.float32), (working.shape, np.bool_), (grid.shape, np.bool_))
+    return tuple(da.from_delayed(part, shape, dtype) for part, (shape, dtype) in zip(arrays, shapes, strict=True))
+
+
+def _prepare(
+    values: Array, mask: str | Array, grid: Grid, working: Grid, contour_level: float | None
+) -> tuple[Array, Array, Array]:
+    source = MemoryPyramid(np.asarray(values, dtype=np.float32), grid)
+    whole = Box((0, 0, 0), grid.shape)
+    boxes = mask_slabs(source, mask, contour_level) if isinstance(mask, str) else [(whole, np.asarray(mask) > 0.5)]
+    scratch = MemoryScratch()
+    prepare(source, boxes, working, scratch)
+    return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK)
+
+
+def _restored(on_working_grid: da.Array, inside: da.Array, box: Box, grid: Grid, working: Grid) -> da.Array:
+    """Return one box of the map's grid from the part of the working grid that it depends on."""
+    import dask.array as da
+
+    matrices = resampling_matrices(working, grid, "linear")
+    where = support(matrices, box)
+    rows = tuple(matrix[part, columns] for matrix, part, columns in zip(matrices, box.slices, where, strict=True))
+    finest = 2 * max(grid.voxel_size)
+    return da.map_blocks(
+        to_grid, on_working_grid[where].rechunk(-1), inside[box.slices], matrices=rows, finest=finest,
+        chunks=tuple((n,) for n in box.shape), meta=np.empty((0, 0, 0), dtype=np.float32), dtype=np.float32,
+    )
