@@ -314,6 +314,7 @@ def test_gz_output_is_gzip_and_the_same_bytes_each_time(tmp_path):
     first = write_mrc(tmp_path / "a.map.gz", volume).read_bytes()
     plain = write_mrc(tmp_path / "a.map", volume).read_bytes()
     assert gzip.decompress(first) == plain
+    assert first[4:8] == bytes(4), "gzip's time stamp"
     assert write_mrc(tmp_path / "b.map.gz", volume).read_bytes() == first
 
 

@@ -133,6 +133,24 @@ def test_a_lying_header_costs_neither_time_nor_memory(pack, size, tmp_path):
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_impossible_promise_is_refused_before_anything_is_read(pack, tmp_path):
+    path = tmp_path / "given.map"
+    path.write_bytes(pack(raw_map(DENSITY, nx=4000, ny=4000, mx=4000, my=4000, cell_x=4e3, cell_y=4e3)))
+    with pytest.raises(MapError, match="does not hold what its header says.*expected 256001024"):
+        open_map(path)
+
+
+def test_the_first_voxel_that_is_not_finite_is_named_wherever_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("emres.archive.mrc.PIECE_BYTES", 1000)
+    density = noise((20, 10, 9))
+    density[13, 4, 2] = density[17] = np.nan
+    path = tmp_path / "given.map"
+    path.write_bytes(raw_map(density))
+    with pytest.raises(MapError, match=r"91 NaN or Inf, the first at \(13, 4, 2\)"):
+        list(open_map(path).slabs(8))
+
+
 def test_a_bomb_is_read_no_further_than_its_header_says(tmp_path):
     path = tmp_path / "bomb.map.gz"
     path.write_bytes(gzip.compress(GOOD + bytes(200_000_000)))
