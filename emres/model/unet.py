@@ -76,7 +76,8 @@ def _cell_and_high_pass_kernels() -> Tensor:
 
 
 def _blurred(values: Tensor) -> Tensor:
-    return nn.functional.avg_pool3d(values, 3, stride=1, padding=1)
+    # Padded apart: pooling refuses a volume smaller than its window.
+    return nn.functional.avg_pool3d(nn.functional.pad(values, (1,) * 6), 3, stride=1)
 
 
 class ConvUnit(nn.Module):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.errors import UsageError
-from emres.volume.density import robust_statistics
+from emres.volume.density import grown, robust_statistics
 
 if TYPE_CHECKING:
-    from emres.model.train import Example
+    from emres.model.patches import Example
     from emres.simulate.atoms import Atoms
 
 Array = np.ndarray[Any, Any]
@@ -88,6 +88,32 @@ def split_of(family: str) -> str:
     return "test" if share < 0.15 else "validation" if share < 0.30 else "train"
 
 
+def kept_examples(keep_in: Path | str, examples: Iterator[Example], count: int) -> list[Example]:
+    """Return examples from disk, or make them and write them there.
+
+    Parameters
+    ----------
+    keep_in : path
+        A folder for these examples alone; made if missing.
+    examples : iterator of Example
+        Not touched if the folder already holds all of them.
+    count : int
+
+    Returns
+    -------
+    list of Example
+    """
+    from emres.model.patches import read_example, write_example
+
+    keep_in = Path(keep_in)
+    keep_in.mkdir(parents=True, exist_ok=True)
+    paths = [keep_in / f"{index:05d}.npz" for index in range(count)]
+    if not all(path.is_file() for path in paths):
+        for path, example in zip(paths, examples, strict=True):
+            write_example(path, example)
+    return [read_example(path) for path in paths]
+
+
 def simulate_examples(
     folder: Path | str, rows: Sequence[ModelRow], *, count: int, variants: int, octaves: int, seed: int
 ) -> Iterator[Example]:
@@ -145,7 +171,7 @@ def _filling(atoms: Atoms, voxel_size: float, rng: np.random.Generator) -> Atoms
 def _example(atoms: Atoms, row: ModelRow, recipe: Any, variants: int) -> Example:
     """Simulate one pair of half maps, estimate its target, process its average in several ways."""
     from emres.estimators.fsc import dense_fsc
-    from emres.model.train import Example
+    from emres.model.patches import Example
     from emres.simulate.deposit import Processing, deposit, draw_processing
     from emres.simulate.halfmaps import simulate_half_maps
 
@@ -160,7 +186,8 @@ def _example(atoms: Atoms, row: ModelRow, recipe: Any, variants: int) -> Example
         voxel_size=recipe.voxel_size,
         densities=np.stack([normalised(deposit(halves, how), halves.mask) for how in processings]),
         target=np.log(ratio).astype(np.float16),
-        weight=halves.mask & (ratio < 0.98 * window / recipe.voxel_size),
+        # One voxel more than the molecule: the mask of a real map is never as tight.
+        weight=grown(halves.mask) & (ratio < 0.98 * window / recipe.voxel_size),
     )
 
 

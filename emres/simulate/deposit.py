@@ -98,6 +98,7 @@ def _fsc_weight(halves: HalfMaps, square: Array) -> Array:
         for values in ((one * two.conj()).real, np.abs(one) ** 2, np.abs(two) ** 2)
     )
     fsc = np.clip(cross / np.maximum(np.sqrt(power_1 * power_2), 1e-30), 0, 1)
+    fsc[:2] = 1  # two or three coefficients say nothing, and an error here would wipe out the map
     first_noise = int(np.argmax(fsc < 0.05)) if (fsc < 0.05).any() else fsc.size
     fsc[first_noise:] = 0
     return np.asarray(np.sqrt(2 * fsc / (1 + fsc))[shell])
