@@ -10,6 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# What type checkers and editors see; at run time the table below is what counts (a test holds one against the other).
+if TYPE_CHECKING:
+    from emres.archive.emdb import Mirror as Mirror
+    from emres.archive.emdb import embedded_mirror as embedded_mirror
+    from emres.archive.emdb import search as search
+    from emres.archive.entry import Entry as Entry
+    from emres.archive.mrc import read_mrc as read_mrc
+    from emres.archive.mrc_write import write_mrc as write_mrc
+    from emres.archive.store import Store as Store
+    from emres.archive.store import open_entry as open_entry
+    from emres.archive.store import open_volume as open_volume
+    from emres.errors import EmresError as EmresError
+    from emres.run.api import batch_predict as batch_predict
+    from emres.run.api import fetch as fetch
+    from emres.run.cluster import connect as connect
+    from emres.run.ingest import import_map as import_map
+    from emres.run.lazy import load_model as load_model
+    from emres.run.lazy import predict as predict
+    from emres.run.outcome import Outcome as Outcome
+    from emres.volume.blocks import plan_blocks as plan_blocks
+    from emres.volume.grid import Grid as Grid
+    from emres.volume.grid import grid_of as grid_of
+    from emres.volume.grid import make_volume as make_volume
+
 _HOMES = {
     "EmresError": "emres.errors",
     "Grid": "emres.volume.grid",
@@ -21,9 +45,20 @@ _HOMES = {
     "write_mrc": "emres.archive.mrc_write",
     "Store": "emres.archive.store",
     "open_volume": "emres.archive.store",
+    "open_entry": "emres.archive.store",
+    "Mirror": "emres.archive.emdb",
+    "embedded_mirror": "emres.archive.emdb",
+    "search": "emres.archive.emdb",
+    "fetch": "emres.run.api",
+    "batch_predict": "emres.run.api",
+    "load_model": "emres.run.lazy",
+    "predict": "emres.run.lazy",
+    "connect": "emres.run.cluster",
+    "import_map": "emres.run.ingest",
+    "Outcome": "emres.run.outcome",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the table is the one place where names are kept
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

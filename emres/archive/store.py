@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,12 @@ class EntryGroup:
             raise StoreError(f"{self.path / kind} is not an emres group", cure="bring the map in with emres import")
         version = found.get("format_version", FORMAT_VERSION)
         if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise StoreError(f"{self.path} was written by a newer emres", got=f"format {version}",
-                             expected=f"format {FORMAT_VERSION} or older", cure="update emres")
+            raise StoreError(
+                f"{self.path} was written by a newer emres",
+                got=f"format {version}",
+                expected=f"format {FORMAT_VERSION} or older",
+                cure="update emres",
+            )
         return dict(found)
 
     def has(self, kind: str) -> bool:
@@ -139,6 +144,13 @@ class EntryGroup:
     def pyramid(self, kind: str = "map") -> StoredPyramid:
         """Return a kind as something that can be read at several samplings."""
         return StoredPyramid(self, kind)
+
+    def tidy(self) -> None:
+        """Remove the entry's work folder if nothing is in it any more."""
+        for folder in (*(sub for sub in self.work.glob("*") if sub.is_dir()), self.work):
+            # Another process may be making use of it just now: rmdir fails then, as it should.
+            with suppress(OSError):
+                folder.rmdir()
 
     def discard(self) -> None:
         """Remove the whole entry and its unfinished business."""
@@ -287,5 +299,8 @@ def _open_group(path: Path) -> zarr.Group:
     try:
         return zarr.open_group(path, mode="r", zarr_format=3)
     except (FileNotFoundError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} is not a readable Zarr v3 group", got=str(error).split("\n")[0] or None,
-                         cure="see what a store holds with emres ls STORE") from error
+        raise StoreError(
+            f"{path} is not a readable Zarr v3 group",
+            got=str(error).split("\n")[0] or None,
+            cure="see what a store holds with emres ls STORE",
+        ) from error

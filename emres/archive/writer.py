@@ -49,8 +49,15 @@ def create_array(
     chunks = (chunk, chunk, chunk) if isinstance(chunk, int) else chunk
     with disk_errors(path):
         return zarr.create_array(
-            path, shape=shape, chunks=chunks, dtype=dtype, compressors=_COMPRESSORS[variable], fill_value=0,
-            dimension_names=DIMS, zarr_format=3, overwrite=True,
+            path,
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            compressors=_COMPRESSORS[variable],
+            fill_value=0,
+            dimension_names=DIMS,
+            zarr_format=3,
+            overwrite=True,
         )
 
 
@@ -98,9 +105,7 @@ class VolumeWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        for folder in (self._folder.parent, self._folder.parent.parent):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        self._group.tidy()
 
     def add(self, axis: int, slab: Array) -> None:
         """Append a slab along an axis (0 z, 1 y, 2 x)."""
@@ -144,7 +149,11 @@ class _Level:
         self._reduce = _mean_of_resolved if variable == LOCAL_RESOLUTION else block_mean
         for dim, values in grid.coordinates().items():
             zarr.create_array(
-                path / dim, data=values, chunks=(values.size,), dimension_names=(dim,), zarr_format=3,
+                path / dim,
+                data=values,
+                chunks=(values.size,),
+                dimension_names=(dim,),
+                zarr_format=3,
                 attributes={"units": "angstrom"},
             )
         self.next: _Level | None = None

@@ -17,6 +17,7 @@ from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError
 from emres.run.export import export_mrc, export_name
+from emres.run.fetch import find_entry
 from emres.run.outcome import Outcome, Report, no_report, outcome_of
 from emres.run.predict import PredictJob, predict_entry, predict_job
 
@@ -87,9 +88,20 @@ def run_batch(
             stop.set()
 
 
+def planned(name: str, plan: BatchPlan) -> list[str]:
+    """Return what :func:`run_batch` would do for an entry: some of ``fetch``, ``predict``, ``export``."""
+    group = find_entry(plan.store, name)
+    if not group.has("map"):
+        return ["fetch", "predict"] + ["export"] * (plan.export is not None)
+    job = predict_job(group.path, plan.model, mask=plan.mask, device=plan.device)
+    todo = [] if job.finished() else ["predict"]
+    stale = plan.export is not None and (todo or not _is_exported(group, job.result, plan.export))
+    return todo + ["export"] * bool(stale)
+
+
 def _conduct(name: str, plan: BatchPlan, client: Client | None, report: Report, stop: threading.Event) -> Outcome:
     def work() -> tuple[bool, Mapping[str, Any]]:
-        group = plan.store.entry(name)
+        group = find_entry(plan.store, name)
         fetched = False
         if plan.fetch is not None and not group.has("map"):
             report(name, "fetch", 0, 0)
@@ -135,13 +147,15 @@ def export_if_new(group: EntryGroup, kind: str, folder: Path | None, changed: bo
     dict
         ``{"output": path}``, or nothing where nothing was to be done.
     """
-    if folder is None:
-        return {}
-    target = folder / export_name(group, kind)
-    if target.exists() and not changed and target.stat().st_mtime >= (group.path / kind / "zarr.json").stat().st_mtime:
+    if folder is None or (not changed and _is_exported(group, kind, folder)):
         return {}
     folder.mkdir(parents=True, exist_ok=True)
-    return {"output": str(export_mrc(group, target, kind, overwrite=True))}
+    return {"output": str(export_mrc(group, folder / export_name(group, kind), kind, overwrite=True))}
+
+
+def _is_exported(group: EntryGroup, kind: str, folder: Path) -> bool:
+    target, written = folder / export_name(group, kind), group.path / kind / "zarr.json"
+    return target.exists() and target.stat().st_mtime >= written.stat().st_mtime
 
 
 def _told(facts: Mapping[str, Any]) -> dict[str, Any]:

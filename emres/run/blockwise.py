@@ -137,8 +137,15 @@ def lazy_blocks(function: BlockFunction, arrays: Sequence[da.Array], plan: Block
 
     chunked = [array.rechunk(plan.chunks) for array in arrays]
     result = da.map_overlap(
-        function, *chunked, depth=plan.halo, boundary="none", trim=True, align_arrays=False, allow_rechunk=False,
+        function,
+        *chunked,
+        depth=plan.halo,
+        boundary="none",
+        trim=True,
+        align_arrays=False,
+        allow_rechunk=False,
         # Without meta Dask would call the function on empty arrays while it builds the graph.
-        meta=np.empty((0, 0, 0), dtype=np.float32), dtype=np.float32,
+        meta=np.empty((0, 0, 0), dtype=np.float32),
+        dtype=np.float32,
     )
     return result

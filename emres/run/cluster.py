@@ -82,8 +82,13 @@ def _local(workers: int) -> Client:
     # The nanny would set one thread for torch; a worker runs one task at a time, so it may use its share of the cores.
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     return Client(
-        n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=_dashboard(),
-        env=environment, silence_logs=50,
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=_dashboard(),
+        env=environment,
+        silence_logs=50,
     )
 
 
@@ -103,5 +108,8 @@ def _running(where: dict[str, Any], spec: str, timeout: float) -> Client:
     try:
         return Client(**where, timeout=timeout)
     except (OSError, TimeoutError, ValueError) as error:
-        raise EmresError(f"no scheduler answers at {spec}", got=str(error) or type(error).__name__,
-                         cure="check the address, and that its Dask version is the same as here") from error
+        raise EmresError(
+            f"no scheduler answers at {spec}",
+            got=str(error) or type(error).__name__,
+            cure="check the address, and that its Dask version is the same as here",
+        ) from error

@@ -15,8 +15,13 @@ from emres.volume.grid import Triple
 
 
 def ingest(
-    path: Path | str, group: EntryGroup, kind: str = "map", *, source: Mapping[str, Any] | None = None,
-    voxel_size: float | Triple | None = None, progress: Callable[[int, int], None] | None = None,
+    path: Path | str,
+    group: EntryGroup,
+    kind: str = "map",
+    *,
+    source: Mapping[str, Any] | None = None,
+    voxel_size: float | Triple | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> bool:
     """Stream a map file into an entry group, unless that very file is there already.
 
@@ -78,7 +83,12 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 
 def import_map(
-    path: Path | str, store: Store, name: str, *, kind: str = "map", voxel_size: float | Triple | None = None,
+    path: Path | str,
+    store: Store,
+    name: str,
+    *,
+    kind: str = "map",
+    voxel_size: float | Triple | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EntryGroup:
     """Bring a map of one's own into a store.
@@ -106,8 +116,12 @@ def import_map(
         grid = reader.grid
     group = store.entry(name)
     if group.exists() and kind != "map" and group.has("map") and not group.grid("map").matches(grid):
-        raise MapError(f"the {kind} {path} lies on another grid than the map of {name}",
-                       got=f"{grid.shape} voxels", expected=f"{group.grid('map').shape}", cure="give it a name of its own")
+        raise MapError(
+            f"the {kind} {path} lies on another grid than the map of {name}",
+            got=f"{grid.shape} voxels",
+            expected=f"{group.grid('map').shape}",
+            cure="give it a name of its own",
+        )
     new = not group.exists()
     if new:
         group = store.create(name, {"title": Path(path).name})

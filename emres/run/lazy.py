@@ -54,8 +54,12 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> ModelBundle:
 
 
 def predict(
-    volume: xr.DataArray, model: str | Path | ModelBundle = DEFAULT_MODEL, *, mask: str | xr.DataArray = "auto",
-    device: str = "auto", core: int | None = None,
+    volume: xr.DataArray,
+    model: str | Path | ModelBundle = DEFAULT_MODEL,
+    *,
+    mask: str | xr.DataArray = "auto",
+    device: str = "auto",
+    core: int | None = None,
 ) -> xr.DataArray:
     """Predict the local resolution of a volume, lazily.
 
@@ -105,8 +109,12 @@ def predict(
     nested = [[parts[(i * y + j) * x : (i * y + j + 1) * x] for j in range(y)] for i in range(z)]
     header = {"mrc_header": volume.attrs["mrc_header"]} if "mrc_header" in volume.attrs else {}
     return make_volume(
-        da.block(nested), grid, emdb_id=volume.attrs.get("emdb_id"), kind=f"local_resolution/{contract.name_version}",
-        model=contract.name_version, **header,
+        da.block(nested),
+        grid,
+        emdb_id=volume.attrs.get("emdb_id"),
+        kind=f"local_resolution/{contract.name_version}",
+        model=contract.name_version,
+        **header,
     )
 
 
@@ -147,6 +155,12 @@ def _restored(on_working_grid: da.Array, inside: da.Array, box: Box, grid: Grid,
     rows = tuple(matrix[part, columns] for matrix, part, columns in zip(matrices, box.slices, where, strict=True))
     finest = 2 * max(grid.voxel_size)
     return da.map_blocks(
-        to_grid, on_working_grid[where].rechunk(-1), inside[box.slices], matrices=rows, finest=finest,
-        chunks=tuple((n,) for n in box.shape), meta=np.empty((0, 0, 0), dtype=np.float32), dtype=np.float32,
+        to_grid,
+        on_working_grid[where].rechunk(-1),
+        inside[box.slices],
+        matrices=rows,
+        finest=finest,
+        chunks=tuple((n,) for n in box.shape),
+        meta=np.empty((0, 0, 0), dtype=np.float32),
+        dtype=np.float32,
     )

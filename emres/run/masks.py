@@ -83,8 +83,9 @@ def _above(source: Pyramid, contour_level: float | None, level: int) -> Array:
     parts = [block_any(np.asarray(density[box.slices]) >= contour_level, factor) for box in slabs(source.grid())]
     inside = np.concatenate(parts, axis=0)
     if not inside.any():
-        raise MapError("the map never reaches its contour level", got=f"level {contour_level:g}",
-                       cure="use --mask auto or none")
+        raise MapError(
+            "the map never reaches its contour level", got=f"level {contour_level:g}", cure="use --mask auto or none"
+        )
     return grown(without_dust(inside))
 
 
@@ -99,7 +100,9 @@ def _from_file(path: Path, grid: Grid) -> Iterator[tuple[Box, Array]]:
     with open_map(path) as reader:
         if not reader.grid.matches(grid):
             raise MapError(
-                f"{path} lies on another grid than the map", got=_described(reader.grid), expected=_described(grid),
+                f"{path} lies on another grid than the map",
+                got=_described(reader.grid),
+                expected=_described(grid),
                 cure="resample the mask to the map, or use --mask auto",
             )
         for axis, start, values in reader.slabs(CHUNK):

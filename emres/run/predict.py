@@ -111,7 +111,9 @@ class PredictJob:
         from emres.model.inference import make_predictor
 
         return make_predictor(
-            self.model, working_voxel_size=self.grids[1].voxel_size[0], device=resolve_device(self.device),
+            self.model,
+            working_voxel_size=self.grids[1].voxel_size[0],
+            device=resolve_device(self.device),
             memory_bytes=_BOX_MEMORY,
         )
 
@@ -129,7 +131,13 @@ class PredictJob:
             "map": self.group.attributes(self.kind).get("source"),
             "grid": asdict(self.grids[0]),
             "weights": contract.weights_sha256,
-            "contract": [contract.name_version, contract.voxel_size, contract.octaves, contract.halo, contract.multiple],
+            "contract": [
+                contract.name_version,
+                contract.voxel_size,
+                contract.octaves,
+                contract.halo,
+                contract.multiple,
+            ],
             "mask": self.mask if self.mask in MASKS else _hash_of(Path(self.mask)),
             "contour_level": self.contour_level if self.mask == "contour" else None,
         }
@@ -166,8 +174,12 @@ def predict_job(
     group.grid(kind)
     statistics = Statistics(**group.attributes(kind)["statistics"])
     if statistics.constant:
-        raise MapError(f"the {kind} of {group.name} is constant", got=f"{statistics.minimum:g} everywhere",
-                       expected="a density", cure="check that the file is the right map")
+        raise MapError(
+            f"the {kind} of {group.name} is constant",
+            got=f"{statistics.minimum:g} everywhere",
+            expected="a density",
+            cure="check that the file is the right map",
+        )
     if mask not in MASKS and not Path(mask).is_file():
         raise UsageError(f"there is no mask {mask}", expected="auto, contour, none or a mask file")
     job = PredictJob(group.path, find_model(model), kind, mask, device)
@@ -237,7 +249,7 @@ def _finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
     grid, working = job.grids
     summary = Summary()
     with VolumeWriter(job.group, job.result, grid) as writer:
-        for box, resolution in restore(scratch, grid, working):
+        for _box, resolution in restore(scratch, grid, working):
             summary.add(resolution)
             writer.add(0, resolution)
         attributes = {

@@ -196,9 +196,13 @@ def plan_blocks(shape: Shape, core: int | Shape, halo: int = 0, multiple: int = 
     """
     cores = (core, core, core) if isinstance(core, int) else core
     if min(shape) < 1 or min(cores) < 1 or multiple < 1 or halo < 0:
-        raise UsageError("a block plan has no voxels", got=f"shape {shape}, core {cores}, halo {halo}, multiple {multiple}")
+        raise UsageError(
+            "a block plan has no voxels", got=f"shape {shape}, core {cores}, halo {halo}, multiple {multiple}"
+        )
     for name, value in (("core", max(cores, key=lambda c: c % multiple)), ("halo", halo)):
         if value % multiple:
             nearest = -(-value // multiple) * multiple
-            raise UsageError(f"{name} {value} is not a multiple of {multiple} (2**levels of the net)", cure=f"use {nearest}")
+            raise UsageError(
+                f"{name} {value} is not a multiple of {multiple} (2**levels of the net)", cure=f"use {nearest}"
+            )
     return BlockPlan(shape, cores, halo, multiple)

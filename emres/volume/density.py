@@ -104,8 +104,12 @@ def robust_statistics(values: Array, mask: Array) -> Normalisation:
     centre = float(np.median(outside)) if outside.size else 0.0
     scale = math.sqrt(float(np.mean((inside.astype(np.float64) - centre) ** 2)))
     if not scale > 1e-30 or float(inside.min()) == float(inside.max()):
-        raise MapError("the map has no contrast inside the mask", got=f"{inside.size} voxels of {inside.flat[0]:.6g}",
-                       expected="a density that varies", cure="check that the file is the right map")
+        raise MapError(
+            "the map has no contrast inside the mask",
+            got=f"{inside.size} voxels of {inside.flat[0]:.6g}",
+            expected="a density that varies",
+            cure="check that the file is the right map",
+        )
     return Normalisation(centre, scale)
 
 
@@ -134,8 +138,12 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
     smooth = ndimage.gaussian_filter(values.astype(np.float32, copy=False), sigma)
     top = float(smooth.max())
     if not top > 0 or float(values.min()) == float(values.max()):
-        raise MapError("no molecule was found in the map", got=f"a highest smoothed density of {top:.6g}",
-                       expected="positive density", cure="pass --mask none, or a mask file")
+        raise MapError(
+            "no molecule was found in the map",
+            got=f"a highest smoothed density of {top:.6g}",
+            expected="positive density",
+            cure="pass --mask none, or a mask file",
+        )
     faces = np.concatenate([np.ravel(np.take(smooth, k, axis=axis)) for axis in range(3) for k in (0, -1)])
     background = float(np.median(faces))
     noise = 1.4826 * float(np.median(np.abs(faces - background)))

@@ -51,8 +51,12 @@ class Grid:
         if min(self.shape) < 1:
             raise UsageError("a grid has no voxels", got=f"shape {self.shape}", expected="at least 1 along each axis")
         if not all(math.isfinite(size) and size > 0 for size in self.voxel_size):
-            raise MapError("a grid has no usable voxel size", got=f"{self.voxel_size} Å (z, y, x)",
-                           expected="three positive numbers", cure="pass --voxel-size (voxel_size=) in Å")
+            raise MapError(
+                "a grid has no usable voxel size",
+                got=f"{self.voxel_size} Å (z, y, x)",
+                expected="three positive numbers",
+                cure="pass --voxel-size (voxel_size=) in Å",
+            )
 
     @property
     def voxels(self) -> int:
@@ -132,7 +136,10 @@ def make_volume(
     units = "angstrom" if kind.startswith("local_resolution") else "density"
     named = {"emdb_id": emdb_id} if emdb_id else {}
     volume = xr.DataArray(
-        values, dims=DIMS, coords=grid.coordinates(), name=kind.split("/")[0],
+        values,
+        dims=DIMS,
+        coords=grid.coordinates(),
+        name=kind.split("/")[0],
         attrs={**named, "kind": kind, "units": units, "voxel_size": list(grid.voxel_size), **attrs},
     )
     for dim in DIMS:
@@ -149,12 +156,17 @@ def grid_of(volume: xr.DataArray) -> Grid:
         If the array has no z, y, x coordinates at a regular step.
     """
     if volume.dims != DIMS or not all(dim in volume.coords for dim in DIMS):
-        raise UsageError("an array is not a volume", got=f"dimensions {volume.dims}",
-                         expected="z, y, x with coordinates in Å", cure="make one with emres.make_volume(array, grid)")
+        raise UsageError(
+            "an array is not a volume",
+            got=f"dimensions {volume.dims}",
+            expected="z, y, x with coordinates in Å",
+            cure="make one with emres.make_volume(array, grid)",
+        )
     axes = [volume.coords[dim].values for dim in DIMS]
     declared = volume.attrs.get("voxel_size", (1.0, 1.0, 1.0))
     sizes = [_step(dim, axis, size) for dim, axis, size in zip(DIMS, axes, declared, strict=True)]
-    return Grid(volume.shape, (sizes[0], sizes[1], sizes[2]), (float(axes[0][0]), float(axes[1][0]), float(axes[2][0])))
+    z, y, x = volume.shape
+    return Grid((z, y, x), (sizes[0], sizes[1], sizes[2]), (float(axes[0][0]), float(axes[1][0]), float(axes[2][0])))
 
 
 def _step(dim: str, axis: np.ndarray[Any, Any], declared: float) -> float:

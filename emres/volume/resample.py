@@ -51,8 +51,8 @@ def fourier_matrix(n: int, m: int, step: float, offset: float = 0.0) -> Matrix:
 
     Notes
     -----
-    Row i is ``1/n sum_k c_k exp(2 pi i k (offset + i step - j) / n)`` over the frequencies that both grids hold. For even n
-    the Nyquist term, which stands for both signs, counts half a cosine each.
+    Row i is ``1/n sum_k c_k exp(2 pi i k (offset + i step - j) / n)`` over the frequencies that both grids hold. For
+    even n the Nyquist term, which stands for both signs, counts half a cosine each.
     """
     shift = (offset + np.arange(m)[:, None] * step - np.arange(n)[None, :]) * (2 * np.pi / n)
     highest = round(n / 2 / max(step, 1.0), 9)
@@ -120,8 +120,12 @@ def resampling_matrices(source: Grid, target: Grid, kind: str = "fourier") -> tu
     """
     build = {"fourier": fourier_matrix, "linear": linear_matrix}[kind]
     z, y, x = (
-        build(source.shape[k], target.shape[k], target.voxel_size[k] / source.voxel_size[k],
-              (target.origin[k] - source.origin[k]) / source.voxel_size[k])
+        build(
+            source.shape[k],
+            target.shape[k],
+            target.voxel_size[k] / source.voxel_size[k],
+            (target.origin[k] - source.origin[k]) / source.voxel_size[k],
+        )
         for k in range(3)
     )
     return z, y, x

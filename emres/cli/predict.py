@@ -1,0 +1,56 @@
+"""``emres predict``: one map."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from emres.cli.console import Console
+from emres.cli.options import CONTEXT, PATH, predicting, with_console
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("source", metavar="INPUT")
+@click.option(
+    "-o", "--output", type=PATH, metavar="OUT.mrc", help="The local-resolution map. [default: beside a map file]"
+)
+@click.option("--to", "store", type=PATH, metavar="STORE", help="Keep the map and the result in this store.")
+@click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")
+@click.option("--force", is_flag=True, help="Replace OUT.mrc if it exists.")
+@predicting
+@with_console
+def predict(console: Console, source: str, **options: Any) -> int:
+    r"""Predict the local resolution (Å per voxel) of one map.
+
+    INPUT is a map file (.map, .mrc, .ccp4, also .gz or .bz2), an entry group (STORE/EMD-13939.zarr), or the name of an
+    entry of the store given by --to.
+
+    \b
+    Examples:
+      emres predict emd_6824.map.gz -o emd_6824_local_resolution.mrc
+      emres predict store/EMD-6824.zarr
+      emres predict EMD-6824 --to store --mask contour -o EMD-6824_local_resolution.mrc
+    """
+    from emres.run.single import predict_input
+
+    start = time.perf_counter()
+    with console.progress(1, "maps") as report:
+        facts = predict_input(source, report=report, **options)
+    facts["seconds"] = round(time.perf_counter() - start, 3)
+    if console.as_json:
+        console.data(facts)
+        return 0
+    console.say(
+        f"median local resolution [bold]{facts['median']:.2f} Å[/bold] "
+        f"(5-95 %: {facts['p05']:.2f}-{facts['p95']:.2f} Å) in {facts['voxels']:,} voxels of the mask, "
+        f"model {facts['model']}, {facts['seconds']:.1f} s"
+    )
+    for key in ("store", "output"):
+        if facts.get(key):
+            console.say(f"{key}: {facts[key]}")
+    return 0
+
+
+COMMANDS = (predict,)

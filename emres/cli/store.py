@@ -1,0 +1,180 @@
+"""What is in a store, and in and out of it: ``ls``, ``info``, ``status``, ``import``, ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emres.cli.console import Console
+from emres.cli.options import CONTEXT, PATH, to_store, with_console
+
+
+@click.command("ls", context_settings=CONTEXT)
+@click.argument("store", type=PATH, metavar="STORE")
+@with_console
+def list_store(console: Console, store: Path) -> int:
+    r"""List the entries of a store.
+
+    \b
+    Examples:
+      emres ls store
+      emres ls store --json
+    """
+    from emres.run.survey import survey
+
+    rows = survey(store)
+    if console.as_json:
+        console.data(rows)
+        return 0
+    columns = ("entry", "voxels (z y x)", "Å/voxel", "reported Å", "median Å", "kinds")
+    console.table(
+        "",
+        columns,
+        [
+            [
+                row["name"],
+                " x ".join(map(str, row["shape"])),
+                f"{row['voxel_size']:.3f}",
+                _number(row["resolution"]),
+                _number(row["median"]),
+                ", ".join(row["kinds"]),
+            ]
+            for row in rows
+        ],
+    )
+    return 0
+
+
+@click.command("info", context_settings=CONTEXT)
+@click.argument("source", metavar="MAP|ENTRY", type=PATH)
+@click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")
+@with_console
+def info(console: Console, source: Path, voxel_size: float | None) -> int:
+    r"""Show what a map file or an entry group holds.
+
+    \b
+    Examples:
+      emres info emd_6824.map.gz
+      emres info store/EMD-6824.zarr
+    """
+    from emres.run.survey import describe
+
+    facts = describe(source, voxel_size)
+    if console.as_json:
+        console.data(facts)
+        return 0
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            console.say(f"[bold]{key}[/bold]")
+            for name, inner in value.items():
+                console.say(f"  {name}: {_plain(inner)}")
+        else:
+            console.say(f"{key}: {_plain(value)}")
+    return 0
+
+
+@click.command("status", context_settings=CONTEXT)
+@click.argument("store", type=PATH, metavar="STORE")
+@with_console
+def status(console: Console, store: Path) -> int:
+    r"""Show how far the work in a store is: while it runs, or after it died.
+
+    \b
+    Examples:
+      emres status store
+    """
+    from emres.run.survey import progress_of
+
+    facts = progress_of(store)
+    if console.as_json:
+        console.data(facts)
+        return 0
+    console.say(f"{facts['entries']} entries, {facts['predicted']} with a local resolution")
+    if facts["under_way"]:
+        console.table(
+            "under way, or left by a run that ended",
+            ("entry", "what", "blocks"),
+            [
+                [row["name"], row["what"], f"{row['done']}/{row['blocks']}" if row["blocks"] else ""]
+                for row in facts["under_way"]
+            ],
+        )
+    return 0
+
+
+@click.command("import", context_settings=CONTEXT)
+@click.argument("source", metavar="MAP", type=PATH)
+@click.option("--name", required=True, help="The entry's name; half maps and masks join it under the same name.")
+@click.option(
+    "--kind", type=click.Choice(["map", "half_map_1", "half_map_2", "mask"]), default="map", show_default=True
+)
+@click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")
+@to_store()
+@with_console
+def import_(console: Console, source: Path, name: str, kind: str, voxel_size: float | None, store: Path) -> int:
+    r"""Bring a map of your own into a store.
+
+    \b
+    Examples:
+      emres import run_class001.mrc --name ribosome --to store
+      emres import run_half1_class001_unfil.mrc --name ribosome --kind half_map_1 --to store
+    """
+    from emres.archive.store import Store
+    from emres.run.ingest import import_map
+
+    with console.progress(1, "maps") as report:
+        group = import_map(
+            source,
+            Store(store),
+            name,
+            kind=kind,
+            voxel_size=voxel_size,
+            progress=lambda done, total: report(name, "read", done, total),
+        )
+    if console.as_json:
+        console.data({"name": group.name, "kind": kind, "store": str(group.path)})
+    console.say(f"{kind}: {group.path / kind}")
+    return 0
+
+
+@click.command("export", context_settings=CONTEXT)
+@click.argument("entry", metavar="ENTRY", type=PATH)
+@click.option("-o", "--output", type=PATH, default=Path(), metavar="FILE|DIR", help="[default: this folder]")
+@click.option(
+    "--kind",
+    metavar="KIND",
+    help="map, half_map_1, mask, local_resolution/NAME, …  [default: the local resolution that was written last]",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@with_console
+def export(console: Console, entry: Path, output: Path, kind: str | None, force: bool) -> int:
+    r"""Write a volume of the store as MRC, lying exactly on the map it came from.
+
+    \b
+    Examples:
+      emres export store/EMD-6824.zarr
+      emres export store/EMD-6824.zarr --kind map -o emd_6824.mrc
+    """
+    from emres.archive.store import open_entry
+    from emres.run.export import export_mrc
+
+    path = export_mrc(open_entry(entry), output, kind, overwrite=force)
+    if console.as_json:
+        console.data({"output": str(path)})
+    console.say(f"output: {path}")
+    return 0
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(_plain(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+COMMANDS = (list_store, info, status, import_, export)

@@ -1,0 +1,108 @@
+"""The calls of a notebook: the same work as the command line's, with Python values in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emres.archive.emdb import Mirror
+from emres.archive.registry import DEFAULT_MODEL
+from emres.archive.store import Store
+from emres.run.batch import BatchPlan, run_batch
+from emres.run.fetch import MOST_JOBS, FetchPlan, fetch_entries, fetch_into_store
+from emres.run.outcome import Outcome, Report, no_report
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+def fetch(
+    emdb_ids: str | Sequence[str],
+    to: Path | str = "emdb",
+    *,
+    mirror: Mirror | Path | str | None = None,
+    half_maps: bool = False,
+    masks: bool = False,
+    force: bool = False,
+    jobs: int = MOST_JOBS,
+    report: Report = no_report,
+) -> list[Outcome]:
+    """Fetch entries from EMDB into a store.
+
+    Parameters
+    ----------
+    emdb_ids : str or sequence of str
+        ``"EMD-13939"``, …
+    to : path
+        The store, a folder.
+    mirror : Mirror, URL or folder, optional
+        ``EMRES_MIRROR`` or the archive itself by default.
+    half_maps, masks : bool
+        Fetch these too.
+    force : bool
+        Fetch again what is there.
+    jobs : int
+        Entries at once, at most 4.
+    report : callable
+        ``report(name, stage, done, total)``.
+
+    Returns
+    -------
+    list of Outcome
+        One an entry; ``status`` is ``done``, ``skipped`` (there already) or ``failed`` with its ``reason``.
+    """
+    names = [emdb_ids] if isinstance(emdb_ids, str) else list(emdb_ids)
+    plan = FetchPlan(Store(Path(to)), _mirror(mirror), half_maps, masks, force)
+    return list(fetch_entries(names, plan, jobs=jobs, report=report))
+
+
+def batch_predict(
+    names: str | Sequence[str],
+    to: Path | str = "emdb",
+    *,
+    model: str = DEFAULT_MODEL,
+    mask: str = "auto",
+    device: str = "auto",
+    export: Path | str | None = None,
+    mirror: Mirror | Path | str | None = None,
+    client: Client | None = None,
+    report: Report = no_report,
+) -> list[Outcome]:
+    """Fetch what is missing, predict, and export, for many entries.
+
+    Parameters
+    ----------
+    names : str or sequence of str
+        Accessions, or names of entries of the store.
+    to : path
+        The store, a folder.
+    model, mask, device : str
+        As in :func:`emres.predict`.
+    export : path, optional
+        Folder for ``<name>_local_resolution.mrc``.
+    mirror : Mirror, URL or folder, optional
+    client : distributed.Client, optional
+        From ``emres.connect`` or anywhere else; without one everything runs in this process.
+    report : callable
+
+    Returns
+    -------
+    list of Outcome
+        ``facts``: ``median``, ``p05``, ``p95`` (Å), ``voxels``, ``model``, ``output``.
+    """
+    store = Store(Path(to))
+    sources = FetchPlan(store, _mirror(mirror))
+    plan = BatchPlan(
+        store,
+        model,
+        mask,
+        device,
+        None if export is None else Path(export),
+        fetch=lambda name: bool(fetch_into_store(name, sources, report)),
+    )
+    return list(run_batch([names] if isinstance(names, str) else names, plan, client, report))
+
+
+def _mirror(mirror: Mirror | Path | str | None) -> Mirror:
+    return mirror if isinstance(mirror, Mirror) else Mirror.at(mirror)
