@@ -42,7 +42,7 @@ def usual_name(emdb_id: str, kind: str) -> str:
     return f"{stem}_{kind}.map.gz"
 
 
-def add_entry(root: Path, facts: Entry, maps: Mapping[str, Path]) -> Entry:
+def add_entry(root: Path, facts: Entry, maps: Mapping[str, Path], *, last_update: str | None = None) -> Entry:
     """Write an entry: its maps (byte-identical where they already are gzipped, or not, as the name says) and header.
 
     Parameters
@@ -53,15 +53,17 @@ def add_entry(root: Path, facts: Entry, maps: Mapping[str, Path]) -> Entry:
         Its files do not matter.
     maps : mapping of str to Path
         Map files by kind.
+    last_update : str, optional
+        Date of the files in this mirror; default: the entry's ``update_date``.
 
     Returns
     -------
     Entry
-        With the files, their checksums, and ``update_date`` as the date of each.
+        With the files, their checksums and dates.
     """
-    files = []
+    files, last_update = [], last_update or facts.update_date
     for kind, source in maps.items():
-        file = MapFile.of(facts.emdb_id, kind, usual_name(facts.emdb_id, kind), last_update=facts.update_date)
+        file = MapFile.of(facts.emdb_id, kind, usual_name(facts.emdb_id, kind), last_update=last_update)
         target = root / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         _place(source, target)
@@ -86,7 +88,7 @@ def write_lists(root: Path, entries: Iterable[Entry]) -> None:
 
 def holdings_record(entry: Entry) -> dict[str, Any]:
     """Return what the archive's list of released holdings says of an entry."""
-    update = entry.update_date or ""
+    update = _last_update(entry)
     header = {"file_name": Path(header_path(entry.emdb_id)).name, "last_update": update,
               "md5_checksum": hashlib.md5(header_xml(entry), usedforsecurity=False).hexdigest()}
     record: dict[str, Any] = {"entry_last_update": update, "headers": [header]}
@@ -99,8 +101,11 @@ def holdings_record(entry: Entry) -> dict[str, Any]:
 def status_record(entry: Entry) -> dict[str, Any]:
     """Return what the archive's status list says of an entry."""
     successor = {"superseded_by": entry.superseded_by[0]} if entry.superseded_by else {}
-    return {"status": entry.status, "title": entry.title, "authors": [], "last_update": entry.update_date or "",
-            **successor}
+    return {"status": entry.status, "title": entry.title, "authors": [], "last_update": _last_update(entry), **successor}
+
+
+def _last_update(entry: Entry) -> str:
+    return max((file.last_update or "" for file in entry.files.values()), default=entry.update_date or "")
 
 
 def header_xml(entry: Entry) -> bytes:
