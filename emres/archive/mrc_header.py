@@ -6,7 +6,8 @@ and a section; ``mapc, mapr, maps`` say which of x, y, z each of them runs along
     file array      (section, row, column)      as it is stored, any of 6 axis orders
     canonical       (z, y, x)                   as all of emres sees it
 
-Where voxel (0, 0, 0) lies follows ChimeraX: the MRC2014 ``origin`` (Å) if any of it is not 0, else nstart x voxel size.
+Where voxel (0, 0, 0) lies follows ChimeraX: the MRC2014 ``origin`` (Å) if the file calls itself ``MAP``, any of it is
+not 0 and none is NaN; else nstart x voxel size, unless nstart looks like memory nobody set.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from emres.volume.grid import Grid, Shape, Triple
 
 HEADER_BYTES = 1024
 LABELS, LABEL_BYTES = 10, 80
+
+# A grid start beyond so many boxes was never set (ChimeraX's rule).
+UNSET_NSTART = 10
 
 IMOD_STAMP = 1146047817
 
@@ -53,6 +57,7 @@ class MapHeader:
     axes : (mapc, mapr, maps)
         1, 2, 3 for x, y, z.
     origin : (x, y, z) Å
+        0 where the file's is not to be used.
     ispg, nsymbt, nversion : int
         Space group, bytes of extended header, format version.
     exttyp, machine_stamp : str
@@ -127,6 +132,8 @@ class MapHeader:
     def _start(self) -> Triple:
         if any(self.origin):
             return self.origin
+        if max(map(abs, self.nstart)) > UNSET_NSTART * max(*self.sampling, *self.shape):
+            return 0.0, 0.0, 0.0
         x, y, z = (n * size for n, size in zip(self.nstart_xyz, reversed(self.voxel_size), strict=True))
         return x, y, z
 
@@ -189,7 +196,7 @@ def header_from_record(record: Any, order: ByteOrder) -> MapHeader:
         cell=_floats(record["cella"], "x", "y", "z"),
         angles=_angles(_floats(record["cellb"], "alpha", "beta", "gamma")),
         axes=axes if any(axes) else (1, 2, 3),
-        origin=_floats(record["origin"], "x", "y", "z"),
+        origin=_origin(record),
         ispg=int(record["ispg"]),
         nsymbt=int(record["nsymbt"]),
         nversion=int(record["nversion"]),
@@ -209,6 +216,13 @@ def _ints(record: Any, *fields: str) -> Ints:
 def _floats(record: Any, *fields: str) -> Triple:
     a, b, c = (float(record[field]) for field in fields)
     return a, b, c
+
+
+def _origin(record: Any) -> Triple:
+    # In files from before 2000, without the word MAP, these bytes are something else.
+    origin = _floats(record["origin"], "x", "y", "z")
+    used = record["map"].tobytes()[:3] == b"MAP" and not any(math.isnan(start) for start in origin)
+    return origin if used else (0.0, 0.0, 0.0)
 
 
 def _angles(angles: Triple) -> Triple:

@@ -41,7 +41,7 @@ xyz = st.tuples
 def placed_maps(draw):
     """Draw a map's density (z, y, x) and how its file says where it lies."""
     density = noise(draw(st.tuples(*[st.integers(2, 7)] * 3)), draw(st.sampled_from(sorted(MODE))))
-    start = tuple(draw(st.integers(-40, 40)) for _ in range(3))
+    start = tuple(draw(st.integers(-20, 20)) for _ in range(3))
     by_origin = draw(st.booleans())
     return density, {
         "voxel_size": tuple(draw(st.sampled_from([0.5, 1.25, 3.0])) for _ in range(3)),
@@ -140,6 +140,29 @@ def test_mode_0_is_signed_unless_imod_says_otherwise(flags, meaning, order, map_
     raw = raw_map(density, order=order, imod_stamp=1146047817, imod_flags=flags)
     np.testing.assert_array_equal(read_mrc(map_file(raw)).values, density.view(meaning))
     np.testing.assert_array_equal(read_mrc(map_file(raw_map(density))).values, density)
+
+
+@pytest.mark.parametrize(
+    ("where", "start"),
+    [({"origin": (1, 0, 0), "nstart": (9, 9, 9)}, (0, 0, 1)),
+     ({"origin": (0, 0, 0), "nstart": (1, 2, 3)}, (6, 4, 2)),
+     ({"origin_x": float("nan"), "nstart": (1, 2, 3)}, (6, 4, 2)),
+     ({"origin": (0, 0, 0), "nstart": (60, -60, 0)}, (0, -120, 120)),
+     ({"origin": (0, 0, 0), "nstart": (61, 0, 0)}, (0, 0, 0))],
+    ids=["origin", "nstart", "nan origin", "far nstart", "nstart never set"],
+)
+def test_a_map_lies_where_chimerax_shows_it(where, start, tmp_path, map_file):
+    volume = read_mrc(map_file(raw_map(noise((4, 5, 6)), (2.0, 2.0, 2.0), **where)))
+    assert grid_of(volume).origin == start
+    again = read_mrc(write_mrc(tmp_path / "out.map", volume))
+    assert grid_of(again).origin == start
+    assert again.attrs["mrc_header"]["nstart"] == list(where["nstart"])
+
+
+def test_the_origin_of_a_map_from_before_2000_is_not_one(map_file):
+    raw = bytearray(raw_map(noise((4, 5, 6)), origin=(7, 8, 9), nstart=(1, 1, 1)))
+    raw[208:212] = bytes(4)
+    assert grid_of(read_mrc(map_file(bytes(raw)))).origin == (1, 1, 1)
 
 
 def test_a_given_voxel_size_replaces_the_headers(map_file):
@@ -290,7 +313,7 @@ def test_old_labels_give_way_to_ours(tmp_path, map_file):
 
 
 def test_header_survives_json(map_file):
-    header = open_map(map_file(raw_map(noise((4, 5, 6)), labels=["one"], dmin=float("nan")))).header
+    header = open_map(map_file(raw_map(noise((4, 5, 6)), (1.1, 1.2, 1.3), labels=["one"], dmin=float("nan")))).header
     assert MapHeader.from_attrs(json.loads(json.dumps(header.to_attrs(), allow_nan=False))) == header
 
 
