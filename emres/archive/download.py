@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from emres.archive.disk import disk_errors
-from emres.archive.integrity import verify_file
+from emres.archive.integrity import is_intact, verify_file
 from emres.archive.local import NotFoundError, chunks_of, local_path, reading
 from emres.archive.manners import Limiter, Patience, TransientError, persist, seconds_to_wait
 from emres.archive.partial import Origin, Partial
@@ -52,7 +52,7 @@ def download(
     target : Path
         Where the file shall lie. ``.gz`` at its end: it is checked to be whole gzip.
     md5 : str, optional
-        Hexadecimal, of the file or of its decompressed content.
+        Hexadecimal, of the file or of its decompressed content. A target that has it already is left as it is.
     progress : callable, optional
         Called with bytes so far and bytes in all (None if unknown); goes back to 0 if the file has to be fetched anew.
     session : requests.Session, optional
@@ -73,6 +73,8 @@ def download(
         Disk full, read-only, no permission, or another process is fetching the same file.
     """
     source, report = str(source), progress or (lambda done, total: None)
+    if md5 is not None and is_intact(target, md5):
+        return target
     with disk_errors(target), Partial.beside(target) as partial:
         try:
             _receive(source, partial, md5, report, session, patience)
@@ -243,7 +245,8 @@ def _check_status(url: str, response: requests.Response) -> None:
     if status in (404, 410):
         raise NotFoundError(f"there is no {url}", got=f"HTTP {status}", cure="check the id and the mirror's address")
     if status not in _RETRIED:
-        raise ArchiveError(f"{url} was refused", got=f"HTTP {status} {response.reason}", cure="check the address")
+        raise ArchiveError(f"{url} was refused", got=f"HTTP {status} {response.reason}",
+                           cure="check the mirror's address, and the query if there is one")
     error = TransientError(f"{url} cannot be had now", got=f"HTTP {status}", cure=_CURE)
     error.retry_after = seconds_to_wait(response.headers.get("Retry-After"))
     raise error

@@ -248,9 +248,11 @@ def _absence(mirror: Mirror, emdb_id: str, patience: Patience) -> ArchiveError:
     code = str(_listed(mirror, STATUS, emdb_id, patience).get("status", ""))
     if code in _UNAVAILABLE:
         return _unavailable(emdb_id, code, _successors(mirror, emdb_id, patience))
+    if code == "REL":
+        return ArchiveError(f"{mirror.root} lacks the released entry {emdb_id}", cure="use another mirror (--mirror)")
     if code:
-        return ArchiveError(f"{mirror.root} lacks {emdb_id}", got=f"status {code} in the archive",
-                            cure="use another mirror (--mirror), or try again later")
+        return ArchiveError(f"{emdb_id} is not released yet", got=f"status {code}", expected="REL",
+                            cure="try again after its release")
     return ArchiveError(f"there is no entry {emdb_id} in {mirror.root}", cure="check the number")
 
 

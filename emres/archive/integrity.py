@@ -43,6 +43,17 @@ def verify_file(path: Path, *, name: str, md5: str | None) -> None:
                              expected=md5.lower(), cure=_AGAIN)
 
 
+def is_intact(path: Path, md5: str) -> bool:
+    """Tell whether there is a file with this checksum (its own or its content's)."""
+    if not path.is_file():
+        return False
+    try:
+        verify_file(path, name=path.name, md5=md5)
+    except IntegrityError:
+        return False
+    return True
+
+
 def _digest(file: IO[bytes]) -> str:
     md5 = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(_CHUNK):

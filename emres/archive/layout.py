@@ -101,7 +101,8 @@ def holdings_record(entry: Entry) -> dict[str, Any]:
 def status_record(entry: Entry) -> dict[str, Any]:
     """Return what the archive's status list says of an entry."""
     successor = {"superseded_by": entry.superseded_by[0]} if entry.superseded_by else {}
-    return {"status": entry.status, "title": entry.title, "authors": [], "last_update": _last_update(entry), **successor}
+    facts = {"status": entry.status, "title": entry.title, "authors": [], "last_update": _last_update(entry)}
+    return {**facts, **successor}
 
 
 def _last_update(entry: Entry) -> str:

@@ -57,7 +57,7 @@ class Partial:
         Raises
         ------
         StoreError
-            If another process is writing it.
+            If somebody else is writing it.
         """
         partial = cls(target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +143,6 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise StoreError(f"{path} is being written by another process", cure="wait for it, then run again") from error
+        raise StoreError(f"{path} is being written by another run", cure="wait for it, then run again") from error
     except OSError:
         return  # Some network file systems have no locks; the checksum is then what guards the file.

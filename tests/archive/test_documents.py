@@ -121,6 +121,21 @@ def test_a_deep_record_of_the_api_is_refused() -> None:
         parse_entry_json(document)
 
 
+@real
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_header_gives_an_entry_or_a_clean_error(data: st.DataObject) -> None:
+    document = bytearray((METADATA / "emd-8216.header.xml").read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(document) - 1))
+        document[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=8) | st.just(b"../../"))
+    try:
+        entry = parse_entry_xml(bytes(document))
+    except EmresError:
+        return
+    assert all(file.path.startswith(f"structures/{entry.emdb_id}/") for file in entry.files.values())
+
+
 @pytest.mark.parametrize("name", ["../../evil.map.gz", "/etc/passwd", "a/b.map.gz"])
 def test_a_name_in_a_header_never_escapes(name: str) -> None:
     with pytest.raises(ArchiveError, match="unsafely"):

@@ -239,6 +239,16 @@ def test_a_web_page_is_never_taken_for_a_map(server: Server, tmp_path: Path, nam
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("checksum", [md5(MAP), md5(CONTENT)])
+def test_a_file_that_is_there_already_is_not_fetched_again(server: Server, tmp_path: Path, checksum: str) -> None:
+    server.put(NAME, MAP)
+    for _ in range(2):
+        assert fetched(server, tmp_path, checksum=checksum) == MAP
+    assert len(server.asked) == 1
+    (tmp_path / "deep" / NAME).write_bytes(DAMAGED)
+    assert fetched(server, tmp_path, checksum=checksum) == MAP
+
+
 def test_a_target_that_exists_stays_until_its_successor_is_verified(server: Server, tmp_path: Path) -> None:
     target = tmp_path / NAME
     target.write_bytes(OTHER_MAP)
@@ -318,7 +328,7 @@ def test_a_folder_that_cannot_be_written_is_a_store_error(
 
 def test_two_processes_never_write_one_file(server: Server, tmp_path: Path) -> None:
     server.put(NAME, MAP)
-    with Partial.beside(tmp_path / NAME), pytest.raises(StoreError, match="another process"):
+    with Partial.beside(tmp_path / NAME), pytest.raises(StoreError, match="another run"):
         download(server.url(NAME), tmp_path / NAME)
     assert download(server.url(NAME), tmp_path / NAME).read_bytes() == MAP
 

@@ -28,6 +28,7 @@ from tests.mirror import build_mirror
 QUICK = Patience(connect=2, read=0.3, tries=2, first_delay=0.01, longest_delay=0.05)
 OBSOLETE = Entry("EMD-0555", "gone", status="OBS", superseded_by=("EMD-6824",))
 ON_HOLD = Entry("EMD-0556", "not yet", status="HPUB")
+IN_WORK = Entry("EMD-0557", "not yet", status="PROC")
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def mirror(tmp_path: Path) -> Mirror:
                   fitted_pdbs=("7sgd",), point_group="C2")
     return build_mirror(tmp_path / "mirror", {"EMD-6824": dict.fromkeys(kinds, tmp_path / "any.map"),
                                               "EMD-0339": tmp_path / "any.map"},
-                        facts=[facts], others=[OBSOLETE, ON_HOLD])
+                        facts=[facts], others=[OBSOLETE, ON_HOLD, IN_WORK])
 
 
 def online(server: Server, mirror: Mirror, *, api: str | None = "api") -> Mirror:
@@ -154,9 +155,21 @@ def test_the_api_too_tells_what_superseded_an_entry(server: Server, mirror: Mirr
         fetch_entry(place, "EMD-0777", patience=QUICK)
 
 
-def test_an_entry_on_hold_is_called_so(mirror: Mirror) -> None:
+def test_why_there_is_no_entry_yet_is_told(mirror: Mirror) -> None:
     with pytest.raises(ArchiveError, match="on hold until publication"):
         fetch_entry(mirror, "EMD-0556")
+    with pytest.raises(ArchiveError, match="not released yet"):
+        fetch_entry(mirror, "EMD-0557")
+    Path(mirror.root, header_path("EMD-0339")).unlink()
+    with pytest.raises(ArchiveError, match="lacks the released entry EMD-0339"):
+        fetch_entry(mirror, "EMD-0339")
+
+
+def test_an_entry_with_a_header_may_still_be_obsolete(mirror: Mirror) -> None:
+    header = Path(mirror.root, header_path("EMD-0339"))
+    header.write_text(header.read_text().replace("REL", "OBS"))
+    with pytest.raises(ArchiveError, match="EMD-0339 cannot be fetched: it is obsolete"):
+        fetch_entry(mirror, "EMD-0339")
 
 
 def test_an_entry_without_header_is_read_from_the_api(server: Server, mirror: Mirror) -> None:
