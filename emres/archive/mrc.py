@@ -58,12 +58,9 @@ def open_map(path: str | Path, voxel_size: float | Sequence[float] | None = None
         If it is no map of a volume, or its header contradicts its size.
     """
     path = Path(path)
-    stream = ByteStream(path)
-    try:
+    with closing(ByteStream(path)) as stream:
         header = _read_header(stream, str(path))
         _check_size(header, stream)
-    finally:
-        stream.close()
     if voxel_size is not None:
         header = header.with_voxel_size(voxel_size)
     check_geometry(header, str(path))
@@ -73,8 +70,7 @@ def open_map(path: str | Path, voxel_size: float | Sequence[float] | None = None
 def _read_header(stream: ByteStream, name: str) -> MapHeader:
     raw = bytearray(HEADER_BYTES)
     count = stream.fill(memoryview(raw))
-    if count >= 12:
-        order = byte_order(bytes(raw[:count]), name)
+    order = byte_order(bytes(raw), name)
     if count < HEADER_BYTES:
         raise MapError(f"{name} is not an MRC/CCP4 map", got=f"{count} bytes of content",
                        expected=f"a header of {HEADER_BYTES}", cure="download or copy it again")
