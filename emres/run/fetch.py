@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -103,9 +104,17 @@ def fetch_into_store(emdb_id: str, plan: FetchPlan, report: Report = no_report) 
             _bring(file, group, plan, partial(report, emdb_id))
     except EmresError:
         if new and not group.kinds():
-            group.discard()
+            _forget(group)
         raise
     return [file.kind for file in missing]
+
+
+def _forget(group: EntryGroup) -> None:
+    """Remove an entry that has come to nothing, but not the bytes that the next try goes on with."""
+    if any(group.work.rglob("*.part")):
+        shutil.rmtree(group.path, ignore_errors=True)
+    else:
+        group.discard()
 
 
 def find_entry(store: Store, name: str) -> EntryGroup:
