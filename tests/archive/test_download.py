@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -391,3 +392,35 @@ def test_every_try_at_a_public_server_waits_its_turn(monkeypatch: pytest.MonkeyP
         fetch_bytes(url, session=session, patience=Patience(tries=2, first_delay=0.01))
     assert session.asked == 2
     assert len(taken) == slots
+
+
+def test_a_server_that_calls_gzip_an_encoding_does_not_get_the_map_unpacked(server: Server, tmp_path: Path) -> None:
+    server.put(NAME, MAP, lambda handler, body: handler.answer(200, body, Content_Encoding="x-gzip", ETag='"a"'))
+    assert fetched(server, tmp_path) == MAP
+
+
+def test_a_redirect_is_followed_over_the_network_only(server: Server, tmp_path: Path) -> None:
+    server.put("moved.map.gz", MAP)
+    server.put(NAME, b"", refuse(302, Location="/moved.map.gz"))
+    assert fetched(server, tmp_path) == MAP
+    server.put(NAME, b"", refuse(302, Location="file:///etc/passwd"))
+    with pytest.raises(ArchiveError, match="cannot be fetched"):
+        download(server.url(NAME), tmp_path / NAME, patience=QUICK)
+    server.put(NAME, b"", refuse(302, Location=f"/{NAME}"))
+    with pytest.raises(ArchiveError, match="cannot be fetched"):
+        download(server.url(NAME), tmp_path / NAME, patience=QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_many_threads_fetch_over_a_bad_line_and_every_file_is_right(server: Server, tmp_path: Path) -> None:
+    bodies = {f"emd_{1000 + i}.map.gz": gzip.compress(random.Random(i).randbytes(300_000), 1) for i in range(16)}
+    for i, (name, body) in enumerate(bodies.items()):
+        server.put(name, body, *([cut(150_000), refuse(503), stall(100_000)][i % 3 :]), serve)
+
+    def fetch(name: str) -> bytes:
+        return download(server.url(name), tmp_path / name, md5=md5(bodies[name]), patience=QUICK).read_bytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = dict(zip(bodies, pool.map(fetch, bodies), strict=True))
+    assert found == bodies
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(bodies)
