@@ -27,6 +27,8 @@ SPLITS = ("train", "validation", "test")
 
 # Voxels along the longest side of the molecule; smaller is a speck, bigger is slow.
 SMALLEST, LARGEST = 22, 76
+# With fewer voxels that have a target an example is left out.
+FEWEST_VOXELS = 500
 # Window of the target's local FSC, voxels, and resolution it must hold at least 4 times.
 WINDOW, WINDOW_OVER_RESOLUTION = 24, 4
 
@@ -102,6 +104,7 @@ def kept_examples(keep_in: Path | str, examples: Iterator[Example], count: int) 
     Returns
     -------
     list of Example
+        Without those that hardly have a target: where the noise wins everywhere.
     """
     from emres.model.patches import read_example, write_example
 
@@ -111,7 +114,8 @@ def kept_examples(keep_in: Path | str, examples: Iterator[Example], count: int) 
     if not all(path.is_file() for path in paths):
         for path, example in zip(paths, examples, strict=True):
             write_example(path, example)
-    return [read_example(path) for path in paths]
+    read = (read_example(path) for path in paths)
+    return [example for example in read if example.weight.sum() >= FEWEST_VOXELS]
 
 
 def simulate_examples(

@@ -165,6 +165,8 @@ def _bring(file: MapFile, group: EntryGroup, plan: FetchPlan, report: Any) -> No
     source = {**file_facts(target), "last_update": file.last_update}
     if file.md5 is not None:
         source["md5"] = file.md5
-    ingest(target, group, file.kind, source=source, progress=partial(report, f"store {file.kind}"))
-    target.unlink()
-    group.tidy()
+    try:
+        ingest(target, group, file.kind, source=source, progress=partial(report, f"store {file.kind}"))
+    finally:  # the file has served, or is no map: either way it is not needed again
+        target.unlink(missing_ok=True)
+        group.tidy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from emres import __version__
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
-from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_entry
+from emres.archive.store import CHUNK, LOCAL_RESOLUTION, EntryGroup, open_entry
 from emres.archive.writer import VolumeWriter
-from emres.errors import MapError, UsageError
+from emres.errors import EmresError, MapError, UsageError
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
 from emres.run.masks import MASKS, mask_slabs
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-# A block answers for whole Zarr chunks (64) and for whole multiples of any net's 2**levels.
+# Whole Zarr chunks, whole multiples of any net's 2**levels, and much larger than any halo.
 _CORE = 192
 _MEMORY = 2 * 2**30  # bytes for the arrays of one map; above it they go to disk
 _BOX_MEMORY = 3 * 2**29  # bytes for what the net holds at once
@@ -211,10 +212,7 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
     scratch = _scratch(job)
     blocks = BlockJob(job.predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}")
     if not scratch.notes().get("ready"):
-        source = job.group.pyramid(job.kind)
-        prepare(source, mask_slabs(source, job.mask, job.contour_level), job.grids[1], scratch)
-        create_target(blocks)
-        scratch.note(ready=True)
+        _make_ready(job, blocks)
     total, computed = len(blocks.plan), 0
     done = total - len(blocks_to_do(blocks))
     for _ in run_blocks(blocks, client if isinstance(scratch, DiskScratch) else None):
@@ -222,8 +220,24 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
         if progress is not None:
             progress(done + computed, total)
     attributes = _finish(job, scratch)
-    scratch.clear()
+    _clear(job, scratch)
     return {**attributes, "computed": computed}
+
+
+def _make_ready(job: PredictJob, blocks: BlockJob) -> None:
+    source = job.group.pyramid(job.kind)
+    try:
+        prepare(source, mask_slabs(source, job.mask, job.contour_level), job.grids[1], blocks.scratch)
+        create_target(blocks, chunk=math.gcd(_CORE, CHUNK))
+    except EmresError:  # an input that cannot be used leaves nothing behind
+        _clear(job, blocks.scratch)
+        raise
+    blocks.scratch.note(ready=True)
+
+
+def _clear(job: PredictJob, scratch: Scratch) -> None:
+    scratch.clear()
+    job.group.tidy()
 
 
 def resolve_device(device: str) -> str:
