@@ -10,7 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,12 +21,11 @@ from emres.archive.compress import compress_gzip
 from emres.archive.disk import disk_errors
 from emres.archive.mrc_header import HEADER_BYTES, LABEL_BYTES, LABELS, MapHeader
 from emres.errors import MapError, StoreError, UsageError
+from emres.volume.density import RunningStatistics
 from emres.volume.grid import Grid, grid_of
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Array = np.ndarray[Any, Any]
 
 SLAB = 64
 LITTLE_ENDIAN = "44440000"
@@ -124,15 +123,16 @@ def _compress_in_place(part: Path) -> None:
 def _write_plain(path: Path, volume: xr.DataArray, header: MapHeader) -> None:
     with path.open("xb") as file:
         file.write(bytes(HEADER_BYTES))
-        moments = _append_slabs(file, volume)
+        statistics = _append_slabs(file, volume)
         file.seek(0)
-        file.write(_record(replace(header, statistics=moments.statistics)).tobytes())
+        file.write(_record(replace(header, statistics=statistics)).tobytes())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _append_slabs(file: BinaryIO, volume: xr.DataArray) -> Moments:
-    moments = Moments()
+def _append_slabs(file: BinaryIO, volume: xr.DataArray) -> tuple[float, float, float, float]:
+    """Write the voxels; return their dmin, dmax, dmean and rms (which is the deviation from the mean)."""
+    running = RunningStatistics()
     for start in range(0, volume.sizes["z"], SLAB):
         slab = np.ascontiguousarray(volume.isel(z=slice(start, start + SLAB)).values, dtype="<f4")
         bad = ~np.isfinite(slab)
@@ -141,43 +141,9 @@ def _append_slabs(file: BinaryIO, volume: xr.DataArray) -> Moments:
             raise MapError("a volume to be written has voxels that are not finite",
                            got=f"{slab[z, y, x]} at {(start + z, y, x)} (z, y, x)", expected="numbers")
         file.write(slab.data)
-        moments = moments.joined(Moments.of(slab))
-    return moments
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Statistics of voxels, joined without losing digits (Chan, Golub and LeVeque 1983)."""
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    lowest: float = np.inf
-    highest: float = -np.inf
-
-    @classmethod
-    def of(cls, values: Array) -> Moments:
-        """Return those of an array."""
-        mean = float(values.mean(dtype=np.float64))
-        squares = sum(float(np.square(section - mean, dtype=np.float64).sum()) for section in values)
-        return cls(values.size, mean, squares, float(values.min()), float(values.max()))
-
-    def joined(self, other: Moments) -> Moments:
-        """Return those of both."""
-        count = self.count + other.count
-        difference = other.mean - self.mean
-        return Moments(
-            count,
-            self.mean + difference * other.count / count,
-            self.squares + other.squares + difference**2 * self.count * other.count / count,
-            min(self.lowest, other.lowest),
-            max(self.highest, other.highest),
-        )
-
-    @property
-    def statistics(self) -> tuple[float, float, float, float]:
-        """As dmin, dmax, dmean, rms: the last is the deviation from the mean."""
-        return self.lowest, self.highest, self.mean, float(np.sqrt(self.squares / self.count))
+        running.add(slab)
+    found = running.result()
+    return found.minimum, found.maximum, found.mean, found.std
 
 
 def _output_header(volume: xr.DataArray, header: MapHeader | None, labels: Sequence[str]) -> MapHeader:

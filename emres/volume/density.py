@@ -14,6 +14,8 @@ from emres.volume.grid import Triple
 
 Array = np.ndarray[Any, Any]
 
+_PIECE = 1 << 16  # voxels: in double precision they just fit a core's cache
+
 _SMOOTHING = 4.0  # Å: the scale on which a molecule differs from its solvent
 _SHARE_OF_TOP = 0.05  # of the highest smoothed density
 _NOISE_SDS = 4.0
@@ -53,9 +55,15 @@ class RunningStatistics:
 
     def add(self, values: Array) -> None:
         """Take in one slab (any shape)."""
-        # Chan's update: sums of squares of large offsets would lose the variance in float32.
+        flat = values.ravel()
+        for start in range(0, flat.size, _PIECE):
+            self._add_piece(flat[start : start + _PIECE])
+
+    def _add_piece(self, values: Array) -> None:
+        # Pieces are joined without losing digits to a large offset (Chan, Golub and LeVeque 1983).
         count, mean = values.size, float(values.mean(dtype=np.float64))
-        squares = float(values.var(dtype=np.float64)) * count
+        deviations = values - np.float64(mean)
+        squares = float(np.einsum("i,i", deviations, deviations))  # a BLAS product would start threads
         total, delta = self._count + count, mean - self._mean
         self._squares += squares + delta * delta * self._count * count / total
         self._mean += delta * count / total
