@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 
@@ -61,10 +60,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _tell(str(error), error.exit_code, "--json" in arguments)
     except (KeyboardInterrupt, click.Abort):
         return _tell("interrupted; the same command goes on from here", 130, "--json" in arguments)
-    except BrokenPipeError:
-        # The reader (head, less) went away: not an error, and nothing can be told to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _tell(sentence: str, code: int, as_json: bool) -> int:

@@ -33,10 +33,13 @@ class Console:
 
     def __post_init__(self) -> None:
         level = logging.INFO if self.verbose else logging.ERROR if self.quiet else logging.WARNING
-        logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
-        for chatty in ("distributed", "bokeh", "tornado", "urllib3", "matplotlib", "asyncio"):
-            logging.getLogger(chatty).setLevel(logging.CRITICAL if not self.verbose else logging.WARNING)
-        warnings.showwarning = lambda message, *_, **__: logging.getLogger("emres").warning("%s", message)
+        # Only emres' own logger is spoken for: Dask and others keep the handlers they bring.
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger = logging.getLogger("emres")
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
+        warnings.showwarning = lambda message, *_, **__: logger.warning("%s", message)
 
     @property
     def speaks(self) -> bool:

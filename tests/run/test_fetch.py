@@ -27,7 +27,10 @@ def a_map(path: Path, seed: int = 0) -> Path:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Mirror:
-    maps = {kind: a_map(tmp_path / f"{kind}.mrc", seed) for seed, kind in enumerate(["map", "half_map_1", "half_map_2", "mask"])}
+    maps = {
+        kind: a_map(tmp_path / f"{kind}.mrc", seed)
+        for seed, kind in enumerate(["map", "half_map_1", "half_map_2", "mask"])
+    }
     gone = Entry("EMD-0003", "old", status="OBS", superseded_by=("EMD-0001",))
     return build_mirror(tmp_path / "mirror", {"EMD-0001": maps, "EMD-0002": maps["map"]}, others=[gone])
 
@@ -70,7 +73,9 @@ def test_no_file_is_fetched_twice(mirror: Mirror, tmp_path: Path, downloads: lis
     assert downloads == ["emd_0001.map.gz", "emd_0001_half_map_1.map.gz", "emd_0001_half_map_2.map.gz"]
 
 
-def test_a_file_that_changed_in_the_archive_is_fetched_again(mirror: Mirror, tmp_path: Path, downloads: list[str]) -> None:
+def test_a_file_that_changed_in_the_archive_is_fetched_again(
+    mirror: Mirror, tmp_path: Path, downloads: list[str]
+) -> None:
     fetch("EMD-0002", tmp_path / "store", mirror=mirror)
     shutil.rmtree(tmp_path / "mirror")
     changed = build_mirror(tmp_path / "mirror", {"EMD-0002": a_map(tmp_path / "new.mrc", seed=9)})
@@ -90,7 +95,11 @@ def test_force_fetches_again(mirror: Mirror, tmp_path: Path, downloads: list[str
 def test_one_entry_that_fails_does_not_stop_the_others(mirror: Mirror, tmp_path: Path) -> None:
     outcomes = fetch(["EMD-0001", "EMD-0003", "EMD-9999", "EMD-339", "EMD-0002"], tmp_path / "store", mirror=mirror)
     found = {outcome.name: outcome for outcome in outcomes}
-    assert {name for name, outcome in found.items() if outcome.status == "failed"} == {"EMD-0003", "EMD-9999", "EMD-339"}
+    assert {name for name, outcome in found.items() if outcome.status == "failed"} == {
+        "EMD-0003",
+        "EMD-9999",
+        "EMD-339",
+    }
     assert "EMD-0001" in found["EMD-0003"].reason
     assert "EMD-0339" in found["EMD-339"].reason
     assert [group.name for group in Store(tmp_path / "store")] == ["EMD-0001", "EMD-0002"]

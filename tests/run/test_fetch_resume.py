@@ -15,9 +15,7 @@ from tests.archive import hostile
 NAME = "structures/EMD-1439/map/emd_1439.map.gz"
 
 
-def test_a_fetch_that_was_cut_goes_on_with_the_missing_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fetch_that_was_cut_goes_on_with_the_missing_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMRES_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     book, root = hostile.Server(), Path(embedded_mirror().root)
