@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main, names
+from benchmarks.report import Row, markdown
+
+OURS = ("ingest", "memory", "prediction_overhead", "startup")
+
+
+def test_every_benchmark_is_found() -> None:
+    assert set(OURS) <= set(names())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_benchmark_runs_at_toy_size(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--small", "--json", str(tmp_path / "figures.json")]) == 0
+    rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert rows
+    assert all(row["benchmark"] == name and math.isfinite(row["value"]) and row["value"] > 0 for row in rows)
+    table = capsys.readouterr().out
+    assert all(row["what"] in table for row in rows)
+
+
+def test_the_table_tells_what_was_wanted_and_whether_it_was_met() -> None:
+    table = markdown([("a", Row("good", 1.0, 1.1)), ("a", Row("bad", 1.2, 1.1)), ("a", Row("told", 3.0, unit="s"))])
+    good, bad, told = table.splitlines()[2:]
+    assert "| <= 1.1 | yes |" in good
+    assert "| <= 1.1 | NO |" in bad
+    assert "**3.00** s |  |  |" in told
+
+
+def test_a_benchmark_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sped"])
+    assert "no benchmark sped" in capsys.readouterr().err
