@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emres.errors import StoreError
@@ -17,6 +18,7 @@ _CURES = {
     errno.EROFS: ("the file system is read-only", "choose a folder that can be written"),
     errno.EACCES: ("permission denied", "choose a folder you may write, or ask its owner"),
     errno.EPERM: ("permission denied", "choose a folder you may write, or ask its owner"),
+    errno.EEXIST: ("a file of that name is in the way", "choose another path"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
 }
 
@@ -39,14 +41,76 @@ def disk_errors(path: Path | str) -> Iterator[None]:
         raise StoreError(f"{path} cannot be written: {what}", cure=cure) from error
 
 
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep other runs from writing ``path`` meanwhile, by a locked file beside it.
+
+    Raises
+    ------
+    StoreError
+        If another run is writing it.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    descriptor = open_locked(lock)
+    try:
+        yield
+    finally:
+        # Removed while it is still held: whoever waits at the old file finds that it is not the one any more.
+        with suppress(OSError):
+            lock.unlink()
+        os.close(descriptor)
+
+
 def move_into_place(source: Path, target: Path) -> None:
-    """Replace the folder ``target`` by ``source``, both on one file system; readers see the old or the new one."""
+    """Replace the folder ``target`` by ``source``, both on one file system; what is seen is always whole.
+
+    Between the old one and the new one there is none for an instant. If the new one cannot come, the old one stays.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        retired = source.with_name(f"{source.name}.old")
-        shutil.rmtree(retired, ignore_errors=True)
-        os.replace(target, retired)
+    if not target.exists():
         os.replace(source, target)
-        shutil.rmtree(retired, ignore_errors=True)
-    else:
+        return
+    retired = source.with_name(f"{source.name}.old")
+    shutil.rmtree(retired, ignore_errors=True)
+    os.replace(target, retired)
+    try:
         os.replace(source, target)
+    except OSError:
+        os.replace(retired, target)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def open_locked(path: Path) -> int:
+    """Open a file for reading and appending, locked against every other run; return its descriptor.
+
+    Raises
+    ------
+    StoreError
+        If another run holds it.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            _lock(descriptor, path)
+            # Between open and lock another process may have finished and moved the file away: then it is not ours.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreError(f"{path} is being written by another run", cure="wait for it, then run again") from error
+    except OSError:
+        return  # Some network file systems have no locks; a checksum, where there is one, is then what guards it.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from emres.archive.disk import open_locked
 from emres.errors import StoreError
 
 
@@ -61,7 +61,7 @@ class Partial:
         """
         partial = cls(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial._descriptor = _open_locked(partial.path)
+        partial._descriptor = open_locked(partial.path)
         try:
             yield partial
         finally:
@@ -118,31 +118,3 @@ class Partial:
         """Move the file to its target."""
         os.replace(self.path, self.target)
         self._note.unlink(missing_ok=True)
-
-
-def _open_locked(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            _lock(descriptor, path)
-            # Between open and lock another process may have finished and moved the file away: then it is not ours.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StoreError(f"{path} is being written by another run", cure="wait for it, then run again") from error
-    except OSError:
-        return  # Some network file systems have no locks; the checksum is then what guards the file.

@@ -5,6 +5,7 @@ Both give arrays that are sliced and assigned alike, so that the code that uses 
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class Scratch(Protocol):
         """Make an array of zeros, in place of any of that name."""
 
     def open(self, name: str) -> Any:
-        """Return an array that was made before."""
+        """Return an array that was made before; raise KeyError if there is none."""
 
     def notes(self) -> dict[str, Any]:
         """Return what was noted."""
@@ -88,7 +89,10 @@ class DiskScratch:
         """Open a Zarr array that was made before."""
         import zarr
 
-        return zarr.open_array(self.folder / name, mode="r+")
+        try:
+            return zarr.open_array(self.folder / name, mode="r+")
+        except FileNotFoundError as error:
+            raise KeyError(name) from error
 
     def notes(self) -> dict[str, Any]:
         """Return what was noted; empty before the first note."""
@@ -113,6 +117,17 @@ class DiskScratch:
 
 
 def other_folders(parent: Path, prefix: str, keep: str) -> Mapping[str, Path]:
-    """Return folders of earlier jobs of the same result that no job will go on with."""
-    found = parent.glob(f"{prefix}-*") if parent.is_dir() else []
-    return {path.name: path for path in found if path.name != keep}
+    """Return folders of earlier jobs of the same result that no job will go on with.
+
+    Parameters
+    ----------
+    parent : Path
+    prefix : str
+        What the names begin with; behind it come ``-`` and the job's fingerprint (16 hexadecimal digits).
+    keep : str
+        Name of the folder of the present job.
+    """
+    # A model "a@1" must not take the folders of "a@1-beta" for its own.
+    ours = re.compile(re.escape(prefix) + r"-[0-9a-f]{16}(-|\Z)")
+    found = parent.iterdir() if parent.is_dir() else ()
+    return {path.name: path for path in found if path.name != keep and ours.match(path.name)}

@@ -16,14 +16,23 @@ seen can be read.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emres.archive.attributes import (
+    FORMAT_VERSION,
+    check_kind,
+    check_name,
+    checked_attributes,
+    grid_from_attributes,
+    is_name,
+)
+from emres.archive.attributes import LOCAL_RESOLUTION as LOCAL_RESOLUTION
+from emres.archive.attributes import variable_of as variable_of
 from emres.archive.disk import disk_errors
 from emres.errors import StoreError, UsageError
 from emres.volume.grid import Grid, make_volume
@@ -32,27 +41,7 @@ if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
-FORMAT_VERSION = 1
 CHUNK = 64
-LOCAL_RESOLUTION = "local_resolution"
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
-
-
-def check_name(name: str, what: str = "name") -> str:
-    """Return a name that is safe as one folder, else raise.
-
-    Raises
-    ------
-    UsageError
-        If it could leave its folder, or is empty or odd.
-    """
-    if not _NAME.match(name) or name.endswith(".zarr"):
-        raise UsageError(
-            f"{name!r} cannot be used as a {what}",
-            expected="letters, digits and . _ - @ +, beginning with a letter or digit",
-        )
-    return name
 
 
 @dataclass(frozen=True)
@@ -89,38 +78,44 @@ class EntryGroup:
         StoreError
             If there is no such group, it is not emres', or a newer emres wrote it.
         """
-        group = _open_group(self.path / kind)
-        found = group.attrs.get("emres")
-        if not isinstance(found, Mapping):
-            raise StoreError(f"{self.path / kind} is not an emres group", cure="bring the map in with emres import")
-        version = found.get("format_version", FORMAT_VERSION)
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise StoreError(
-                f"{self.path} was written by a newer emres",
-                got=f"format {version}",
-                expected=f"format {FORMAT_VERSION} or older",
-                cure="update emres",
-            )
-        return dict(found)
+        import zarr
+
+        path = self._folder(kind) if kind else self.path
+        with _readable(path):
+            return checked_attributes(zarr.open_group(path, mode="r", zarr_format=3).attrs.get("emres"), path)
 
     def has(self, kind: str) -> bool:
         """Tell whether a kind (``map``, ``local_resolution/<name>``, …) is there, whole."""
-        return (self.path / kind / "zarr.json").is_file()
+        return (self._folder(kind) / "zarr.json").is_file()
+
+    def _folder(self, kind: str) -> Path:
+        return self.path / check_kind(kind)
 
     def kinds(self) -> list[str]:
         """Return every kind in the group, maps first."""
-        maps = [p.name for p in sorted(self.path.iterdir()) if p.name != LOCAL_RESOLUTION and self.has(p.name)]
+        maps = [name for name in _groups_in(self.path) if name != LOCAL_RESOLUTION]
         return sorted(maps, key=lambda kind: (kind != "map", kind)) + self.results()
 
     def results(self) -> list[str]:
         """Return the local-resolution maps in the group, ``local_resolution/<name>``."""
-        folder = self.path / LOCAL_RESOLUTION
-        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-        return [f"{LOCAL_RESOLUTION}/{name}" for name in names if self.has(f"{LOCAL_RESOLUTION}/{name}")]
+        return [f"{LOCAL_RESOLUTION}/{name}" for name in _groups_in(self.path / LOCAL_RESOLUTION)]
 
     def grid(self, kind: str = "map", level: int = 0) -> Grid:
-        """Return the grid of a kind at a level of its pyramid."""
-        return grid_from_attributes(self._levels(kind)[level])
+        """Return the grid of a kind at a level of its pyramid.
+
+        Raises
+        ------
+        StoreError
+            If the kind is not there.
+        UsageError
+            If it has no such level.
+        """
+        levels = self._levels(kind)
+        if level not in range(len(levels)):
+            raise UsageError(
+                f"the {kind} of {self.name} has no such level", got=f"{level}", expected=f"0 to {len(levels) - 1}"
+            )
+        return grid_from_attributes(levels[level])
 
     def levels(self, kind: str = "map") -> int:
         """Return how many levels the pyramid of a kind has."""
@@ -130,16 +125,17 @@ class EntryGroup:
         if not self.has(kind):
             have = ", ".join(self.kinds()) if self.exists() else "nothing"
             raise StoreError(f"{self.path} has no {kind}", got=have, cure=f"fetch it: emres fetch {self.name}")
-        levels: list[dict[str, Any]] = self.attributes(kind)["levels"]
+        levels: list[dict[str, Any]] = self.attributes(kind).get("levels", [])
         return levels
 
     def array(self, kind: str = "map", level: int = 0) -> zarr.Array[Any]:
         """Return the Zarr array of a kind, (z, y, x) float32."""
         import zarr
 
-        self._levels(kind)
-        path = self.path / kind / f"scale{level}" / variable_of(kind)
-        return zarr.open_array(path, mode="r")
+        self.grid(kind, level)
+        path = self._folder(kind) / f"scale{level}" / variable_of(kind)
+        with _readable(path):
+            return zarr.open_array(path, mode="r")
 
     def pyramid(self, kind: str = "map") -> StoredPyramid:
         """Return a kind as something that can be read at several samplings."""
@@ -154,9 +150,8 @@ class EntryGroup:
 
     def discard(self) -> None:
         """Remove the whole entry and its unfinished business."""
-        with disk_errors(self.path):
-            for folder in (self.path, self.work):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in (self.path, self.work):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -273,34 +268,23 @@ def open_volume(path: Path | str, kind: str = "map", level: int = 0) -> xr.DataA
     group = open_entry(path)
     attributes = group.attributes(kind) if group.has(kind) else {}
     grid = group.grid(kind, level)
-    extra = {key: attributes[key] for key in ("mrc_header", "contour_level", "model") if attributes.get(key)}
+    extra = {key: attributes[key] for key in ("mrc_header", "contour_level", "model") if key in attributes}
     lazy = da.from_zarr(group.array(kind, level), inline_array=True)
     return make_volume(lazy, grid, emdb_id=group.name, kind=kind, **extra)
 
 
-def variable_of(kind: str) -> str:
-    """Return the name of the array of a kind inside its ``scaleN`` group."""
-    return LOCAL_RESOLUTION if kind.startswith(LOCAL_RESOLUTION) else "density"
+def _groups_in(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob("*/zarr.json") if is_name(path.parent.name))
 
 
-def grid_attributes(grid: Grid) -> dict[str, Any]:
-    """Return a grid as JSON values."""
-    return {"shape": list(grid.shape), "voxel_size": list(grid.voxel_size), "origin": list(grid.origin)}
-
-
-def grid_from_attributes(found: Mapping[str, Any]) -> Grid:
-    """Return the grid that :func:`grid_attributes` wrote down."""
-    return Grid(*(tuple(found[key]) for key in ("shape", "voxel_size", "origin")))
-
-
-def _open_group(path: Path) -> zarr.Group:
-    import zarr
-
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what Zarr raises on a group or array it cannot read into a :class:`StoreError`."""
     try:
-        return zarr.open_group(path, mode="r", zarr_format=3)
-    except (FileNotFoundError, ValueError, KeyError) as error:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{path} is not a readable Zarr v3 group",
+            f"{path} is not readable as Zarr v3",
             got=str(error).split("\n")[0] or None,
             cure="see what a store holds with emres ls STORE",
         ) from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +15,10 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from emres.archive.disk import disk_errors, move_into_place
-from emres.archive.store import CHUNK, LOCAL_RESOLUTION, EntryGroup, grid_attributes, variable_of
+from emres.archive.attributes import LOCAL_RESOLUTION, check_kind, grid_attributes, ome_attributes, variable_of
+from emres.archive.disk import disk_errors, move_into_place, only_writer
+from emres.archive.store import CHUNK, EntryGroup
+from emres.errors import MapError
 from emres.volume.density import RunningStatistics, Statistics
 from emres.volume.grid import DIMS, Grid, Shape
 from emres.volume.pyramid import block_mean, pyramid_grids
@@ -64,8 +68,9 @@ def create_array(
 class VolumeWriter:
     """Write one kind of an entry group, slab by slab, with its pyramid.
 
-    Slabs are 64 voxels thick along one axis (the last may be thinner) and whole along the others, in order; every
-    Zarr chunk is written once. Nothing appears in the entry group before :meth:`commit`.
+    Slabs lie along one axis, in order, and are whole along the others; they are gathered to the thickness of a Zarr
+    chunk (64 voxels), so that every chunk is written once. Nothing appears in the entry group before :meth:`commit`,
+    and no other run can write the same kind meanwhile.
 
     Parameters
     ----------
@@ -73,6 +78,14 @@ class VolumeWriter:
     kind : str
         ``map``, ``half_map_1``, …, ``local_resolution/<name>``.
     grid : Grid
+
+    Raises
+    ------
+    UsageError
+        If the kind is none.
+    StoreError
+        On entering: if there is no such entry, a newer emres wrote it, another run is writing this kind, or the disk
+        refuses.
 
     Examples
     --------
@@ -83,32 +96,40 @@ class VolumeWriter:
     """
 
     def __init__(self, group: EntryGroup, kind: str, grid: Grid) -> None:
-        self._group, self._kind, self._grid = group, kind, grid
+        self._group, self._kind = group, check_kind(kind)
         self._folder = group.work / kind.replace("/", "+")
         self._statistics = RunningStatistics()
         self._grids = pyramid_grids(grid)
         self._levels: list[_Level] = []
 
     def __enter__(self) -> Self:
-        variable = variable_of(self._kind)
-        with disk_errors(self._folder):
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._group.attributes()  # raises where a newer emres wrote
+        with ExitStack() as cleanup, disk_errors(self._folder):
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            zarr.create_group(self._folder, zarr_format=3)
-            for number, grid in enumerate(self._grids):
-                self._levels.append(_Level(self._folder / f"scale{number}", grid, variable))
-        for finer, coarser in zip(self._levels, self._levels[1:], strict=False):
-            finer.next = coarser
+            cleanup.callback(self._group.tidy)
+            cleanup.enter_context(only_writer(self._folder))
+            cleanup.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._create()
+            self._cleanup = cleanup.pop_all()
         return self
+
+    def _create(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)  # what a killed run has left
+        zarr.create_group(self._folder, zarr_format=3)
+        variable = variable_of(self._kind)
+        self._levels = [
+            _Level(self._folder / f"scale{number}", grid, variable) for number, grid in enumerate(self._grids)
+        ]
+        for finer, coarser in itertools.pairwise(self._levels):
+            finer.next = coarser
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._group.tidy()
+        self._cleanup.close()
 
     def add(self, axis: int, slab: Array) -> None:
-        """Append a slab along an axis (0 z, 1 y, 2 x)."""
+        """Append a slab along an axis (0 z, 1 y, 2 x), the same axis every time."""
         if not self._kind.startswith(LOCAL_RESOLUTION):
             self._statistics.add(slab)
         with disk_errors(self._folder):
@@ -126,6 +147,11 @@ class VolumeWriter:
         ----------
         attributes : mapping
             JSON values, kept under ``attributes.emres``.
+
+        Raises
+        ------
+        MapError
+            If slabs are missing.
         """
         own = {"kind": self._kind, "levels": [grid_attributes(grid) for grid in self._grids], **attributes}
         if not self._kind.startswith(LOCAL_RESOLUTION):
@@ -133,6 +159,7 @@ class VolumeWriter:
         with disk_errors(self._folder):
             for level in self._levels:
                 level.flush()
+            self._levels[0].check_whole(self._kind)
             group = zarr.open_group(self._folder, mode="a")
             group.update_attributes({"ome": ome_attributes(self._grids, self._kind), "emres": own})
             if self._kind.startswith(LOCAL_RESOLUTION):
@@ -163,14 +190,26 @@ class _Level:
     def add(self, axis: int, slab: Array) -> None:
         self._axis = axis
         self._pending.append(slab)
-        if sum(part.shape[axis] for part in self._pending) >= CHUNK:
-            self.flush()
+        thickness = sum(part.shape[axis] for part in self._pending)
+        if thickness >= CHUNK:
+            self._write(thickness - thickness % CHUNK)
 
     def flush(self) -> None:
-        if not self._pending:
-            return
-        slab = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending, axis=self._axis)
-        self._pending = []
+        if self._pending:
+            self._write(sum(part.shape[self._axis] for part in self._pending))
+
+    def check_whole(self, kind: str) -> None:
+        if self._start != self._array.shape[self._axis]:
+            raise MapError(
+                f"the {kind} is not whole",
+                got=f"{self._start} sections along {DIMS[self._axis]}",
+                expected=f"{self._array.shape[self._axis]}",
+            )
+
+    def _write(self, thickness: int) -> None:
+        joined = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending, axis=self._axis)
+        slab, rest = np.split(joined, [thickness], axis=self._axis)
+        self._pending = [rest] if rest.size else []
         place = [slice(None)] * 3
         place[self._axis] = slice(self._start, self._start + slab.shape[self._axis])
         self._array[tuple(place)] = slab
@@ -183,19 +222,3 @@ def _mean_of_resolved(resolution: Array) -> Array:
     """Average 2^3 voxels of a resolution map, leaving out those outside the mask (0)."""
     share = block_mean((resolution != 0).astype(np.float32))
     return np.asarray(block_mean(resolution) / np.where(share == 0, np.float32(1), share), dtype=np.float32)
-
-
-def ome_attributes(grids: list[Grid], kind: str) -> dict[str, Any]:
-    """Return the OME-NGFF 0.5 ``multiscales`` of a pyramid, in Å."""
-    datasets = [
-        {
-            "path": f"scale{number}/{variable_of(kind)}",
-            "coordinateTransformations": [
-                {"type": "scale", "scale": list(grid.voxel_size)},
-                {"type": "translation", "translation": list(grid.origin)},
-            ],
-        }
-        for number, grid in enumerate(grids)
-    ]
-    axes = [{"name": dim, "type": "space", "unit": "angstrom"} for dim in DIMS]
-    return {"version": "0.5", "multiscales": [{"name": kind, "axes": axes, "datasets": datasets, "type": "mean"}]}

@@ -322,7 +322,7 @@ def test_a_folder_that_cannot_be_written_is_a_store_error(
     def refused(path: Path) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("emres.archive.partial._open_locked", refused)
+    monkeypatch.setattr("emres.archive.partial.open_locked", refused)
     with pytest.raises(StoreError, match="cannot be written"):
         download(tmp_path / "any.gz", tmp_path / NAME)
 
