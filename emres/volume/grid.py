@@ -93,8 +93,8 @@ class Grid:
         """Tell whether both grids are the same within ``tolerance`` voxels over the whole box."""
         if self.shape != other.shape:
             return False
-        sizes = zip(self.shape, self.voxel_size, other.voxel_size, self.origin, other.origin, strict=True)
-        return all(abs(n * (a - b)) <= tolerance * a and abs(p - q) <= tolerance * a for n, a, b, p, q in sizes)
+        axes = zip(self.shape, self.voxel_size, other.voxel_size, self.origin, other.origin, strict=True)
+        return all(max(abs(p - q), abs(p - q + n * (a - b))) <= tolerance * a for n, a, b, p, q in axes)
 
     def resampled(self, voxel_size: float) -> Grid:
         """Return the grid of another, isotropic voxel size (Å) over the same box, from the same first voxel."""
@@ -153,7 +153,7 @@ def grid_of(volume: xr.DataArray) -> Grid:
     Raises
     ------
     UsageError
-        If the array has no z, y, x coordinates at a regular step.
+        If the array has no z, y, x coordinates that rise at a regular step.
     """
     if volume.dims != DIMS or not all(dim in volume.coords for dim in DIMS):
         raise UsageError(
@@ -173,6 +173,8 @@ def _step(dim: str, axis: np.ndarray[Any, Any], declared: float) -> float:
     if axis.size < 2:
         return float(declared)
     step = (float(axis[-1]) - float(axis[0])) / (axis.size - 1)
-    if not np.allclose(np.diff(axis), step, rtol=1e-3):
-        raise UsageError(f"coordinate {dim} of a volume is not at a regular step", cure="use every n-th voxel, or all")
+    if not step > 0 or not np.allclose(np.diff(axis), step, rtol=1e-3):
+        raise UsageError(
+            f"coordinate {dim} of a volume does not rise at a regular step", cure="use every n-th voxel, or all"
+        )
     return step

@@ -63,7 +63,7 @@ class MemoryPyramid:
 def pyramid_grids(grid: Grid, levels: int = LEVELS) -> list[Grid]:
     """Return the grids of a pyramid: each level has voxels twice as large, centred on the means they hold.
 
-    No level is made below 16 voxels along the longest axis.
+    A level of fewer than 16 voxels along its longest axis is the last.
     """
     grids = [grid]
     while len(grids) < levels and max(grids[-1].shape) >= 16:
