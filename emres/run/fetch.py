@@ -97,6 +97,9 @@ def fetch_into_store(emdb_id: str, plan: FetchPlan, report: Report = no_report) 
     entry = fetch_entry(plan.mirror, emdb_id)
     group = plan.store.entry(entry.emdb_id)
     missing = [file for file in wanted_files(entry, plan) if plan.force or not is_current(group, file)]
+    if not missing:  # a run that was killed between storing a file and removing its download leaves one behind
+        shutil.rmtree(group.work / "download", ignore_errors=True)
+        group.tidy()
     new = not group.exists()
     group = plan.store.create(entry.emdb_id, entry.to_attrs())
     try:

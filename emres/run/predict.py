@@ -208,6 +208,7 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
         the number of blocks computed now.
     """
     if job.finished():
+        _forget_other_work(job)
         return {**job.group.attributes(job.result), "computed": 0}
     scratch = _scratch(job)
     blocks = BlockJob(job.predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}")
@@ -252,11 +253,20 @@ def resolve_device(device: str) -> str:
 def _scratch(job: PredictJob) -> Scratch:
     if job.in_memory:
         return MemoryScratch()
-    prefix = job.result.replace("/", "+")
-    name = f"{prefix}-{job.fingerprint()[:16]}-{_CORE}"
-    for stale in other_folders(job.group.work, prefix, name).values():
-        DiskScratch(stale).clear()
+    name = f"{_work_prefix(job)}-{job.fingerprint()[:16]}-{_CORE}"
+    _forget_other_work(job, name)
     return DiskScratch(job.group.work / name)
+
+
+def _work_prefix(job: PredictJob) -> str:
+    return job.result.replace("/", "+")
+
+
+def _forget_other_work(job: PredictJob, keep: str = "") -> None:
+    """Remove what earlier runs left of this result, except what this one can go on with."""
+    for stale in other_folders(job.group.work, _work_prefix(job), keep):
+        DiskScratch(stale).clear()
+    job.group.tidy()
 
 
 def _finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from emres.archive.scratch import Scratch
 from emres.errors import MapError
 from emres.run.masks import slabs
 from emres.volume.blocks import Box
+from emres.volume.boxes import bounding_box
 from emres.volume.density import Normalisation, robust_statistics
 from emres.volume.grid import Grid, Shape
 from emres.volume.pyramid import Pyramid
@@ -130,8 +131,14 @@ def to_grid(prediction: Array, mask: Array, *, matrices: tuple[Matrix, Matrix, M
     (z, y, x) float32
         Å; 0 outside the mask.
     """
-    values = np.maximum(apply_matrices(prediction, matrices), np.float32(finest))
-    return np.where(mask, values, np.float32(0))
+    resolution = np.zeros(mask.shape, dtype=np.float32)
+    inside = bounding_box(mask)
+    if inside is not None:
+        where = support(matrices, inside)
+        z, y, x = (m[part, columns] for m, part, columns in zip(matrices, inside.slices, where, strict=True))
+        values = apply_matrices(prediction[where], (z, y, x))
+        np.maximum(values, np.float32(finest), out=resolution[inside.slices], where=mask[inside.slices])
+    return resolution
 
 
 class Summary:
