@@ -1,0 +1,8 @@
+"""The same examples on every machine, and none fails because the machine is busy."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("volume", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("volume")
