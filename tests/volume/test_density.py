@@ -1,0 +1,221 @@
+"""Statistics and masks of a whole volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from emres.archive.mrc import read_mrc
+from emres.errors import MapError, UsageError
+from emres.volume import density
+from emres.volume.density import (
+    RunningStatistics,
+    automatic_mask,
+    block_any,
+    grown,
+    robust_statistics,
+    soft_edge,
+    without_dust,
+)
+from emres.volume.grid import grid_of
+from emres.volume.pyramid import block_mean
+
+DATA = Path(__file__).parents[2] / "../shared/data"
+SIMULATED = ["a", "b", "c"]
+REAL = ["emd_1439", "emd_1832", "emd_6824"]
+
+needs_data = pytest.mark.skipif(not (DATA / "references").is_dir(), reason="../shared/data/references is not here")
+
+Case = tuple[np.ndarray, np.ndarray, tuple[float, float, float]]
+
+
+def overlap(mask: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union."""
+    return float((mask & other).sum() / (mask | other).sum())
+
+
+@pytest.fixture(scope="module", params=SIMULATED)
+def simulated(request: pytest.FixtureRequest) -> Case:
+    """Mean of two noisy half maps, its mask and its voxel size, at half the sampling (which is where masks are made)."""
+    folder = DATA / "references" / request.param
+    halves = [read_mrc(folder / f"half_map_{k}.map.gz") for k in (1, 2)]
+    z, y, x = grid_of(halves[0]).voxel_size
+    mask = read_mrc(folder / "mask.map.gz").values
+    return block_mean((halves[0].values + halves[1].values) / 2), block_mean(mask) > 0.5, (2 * z, 2 * y, 2 * x)
+
+
+@needs_data
+def test_the_molecule_is_found_in_noise(simulated: Case) -> None:
+    values, mask, voxel_size = simulated
+    assert overlap(automatic_mask(values, voxel_size), mask) >= 0.8
+
+
+@needs_data
+def test_the_molecule_is_found_in_a_masked_map(simulated: Case) -> None:
+    values, mask, voxel_size = simulated
+    found = automatic_mask(values * mask, voxel_size)
+    assert overlap(found, mask) >= 0.85
+    assert not (found & ~ndimage.binary_dilation(mask, iterations=2)).any()
+
+
+@needs_data
+@pytest.mark.parametrize("share", [3, 4, 5])
+def test_the_molecule_is_found_in_a_crop_whose_faces_it_touches(simulated: Case, share: int) -> None:
+    values, mask, voxel_size = simulated
+    centre = np.argwhere(mask).mean(0).astype(int)
+    crop = tuple(slice(max(c - n // share, 0), c + n // share) for c, n in zip(centre, mask.shape, strict=True))
+    assert overlap(automatic_mask(values[crop], voxel_size), mask[crop]) >= 0.8
+
+
+@needs_data
+@pytest.mark.parametrize("gain", [1e-6, 37.0, 1e6])
+def test_the_mask_does_not_move_with_the_gain(simulated: Case, gain: float) -> None:
+    values, _, voxel_size = simulated
+    unmoved, moved = (automatic_mask(values * np.float32(factor), voxel_size) for factor in (1, gain))
+    assert (unmoved != moved).mean() < 1e-4
+
+
+@needs_data
+@pytest.mark.parametrize("entry", REAL)
+def test_the_molecule_is_found_in_real_maps(entry: str) -> None:
+    volume = read_mrc(DATA / f"maps/{entry}.map.gz")
+    mask = read_mrc(DATA / f"references/real/{entry}/mask.map.gz").values > 0.5
+    assert overlap(automatic_mask(volume.values, grid_of(volume).voxel_size), mask) >= 0.85
+
+
+@pytest.mark.parametrize("values", [np.zeros((20, 20, 20)), np.full((20, 20, 20), 3.0), -np.ones((20, 20, 20))])
+def test_a_map_without_a_molecule_is_refused(values: np.ndarray) -> None:
+    with pytest.raises(MapError, match="no molecule"):
+        automatic_mask(values.astype(np.float32), (2.0, 2.0, 2.0))
+
+
+def test_noise_is_judged_by_the_quiet_part_of_the_faces() -> None:
+    rng = np.random.default_rng(0)
+    box = rng.normal(5, 2, (60, 60, 60)).astype(np.float32)
+    assert density._noise_level(box) == pytest.approx(5 + 4 * 2, rel=0.05)
+    box[:, :, :6] += 100  # a molecule on a quarter of the faces
+    assert density._noise_level(box) == pytest.approx(5 + 4 * 2, rel=0.15)
+
+
+@given(st.integers(1, 5), st.sampled_from([0.0, 1e4, -1e6]), st.sampled_from([1e-4, 1.0, 300.0]), st.integers(0, 9))
+def test_statistics_are_numpys_at_any_offset_in_any_slabs(parts: int, offset: float, scale: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = (offset + scale * rng.normal(size=(12, 45, 300))).astype(np.float32)
+    running = RunningStatistics()
+    for slab in np.array_split(values, parts, axis=seed % 3):
+        running.add(slab)
+    found, wide = running.result(), values.astype(np.float64)
+    assert (found.minimum, found.maximum) == (values.min(), values.max())
+    assert found.mean == pytest.approx(wide.mean(), rel=1e-12, abs=1e-12 * scale)
+    assert found.std == pytest.approx(wide.std(), rel=1e-9)
+
+
+def test_statistics_tell_a_constant_volume() -> None:
+    running = RunningStatistics()
+    for _ in range(3):
+        running.add(np.full((4, 5, 6), 1.1, np.float32))
+    assert running.result().constant
+    assert running.result().std == 0
+
+
+@pytest.fixture(scope="module")
+def molecule() -> tuple[np.ndarray, np.ndarray]:
+    """A noisy ball and where it is."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.ogrid[:48, :48, :48]
+    inside = (z - 24) ** 2 + (y - 24) ** 2 + (x - 24) ** 2 < 14**2
+    values = rng.normal(size=inside.shape) + inside * rng.normal(4, 2, inside.shape)
+    return values.astype(np.float32), inside
+
+
+@given(gain=st.floats(1e-3, 1e3), offset=st.floats(-50, 50))
+def test_normalised_density_does_not_move_with_gain_and_offset(
+    molecule: tuple[np.ndarray, np.ndarray], gain: float, offset: float
+) -> None:
+    values, inside = molecule
+    changed = (gain * (values.astype(np.float64) + offset)).astype(np.float32)
+    expected, found = (robust_statistics(each, inside)(each) for each in (values, changed))
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_normalised_density_does_not_move_with_padding_and_masking(molecule: tuple[np.ndarray, np.ndarray]) -> None:
+    values, inside = molecule
+    normalisation = robust_statistics(values, inside)
+    padded = [np.pad(each, 20) for each in (values, inside)]
+    masked = np.where(ndimage.binary_dilation(inside, iterations=3), values, 0)
+    for other in (robust_statistics(*padded), robust_statistics(masked, inside)):
+        assert other.scale == pytest.approx(normalisation.scale, rel=0.01)
+        assert other.centre == pytest.approx(normalisation.centre, abs=0.02 * normalisation.scale)
+
+
+def test_inside_a_normalised_molecule_the_mean_square_is_one(molecule: tuple[np.ndarray, np.ndarray]) -> None:
+    values, inside = molecule
+    normalised = robust_statistics(values, inside)(values)
+    assert normalised.dtype == np.float32
+    assert np.mean(normalised[inside] ** 2) == pytest.approx(1, rel=1e-4)
+    assert np.median(normalised[~inside]) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_mask_of_all_voxels_is_normalised_about_zero(molecule: tuple[np.ndarray, np.ndarray]) -> None:
+    values, _ = molecule
+    assert robust_statistics(values, np.ones(values.shape, dtype=bool)).centre == 0
+
+
+@pytest.mark.parametrize(("values", "inside"), [(1.0, False), (3.0, True), (0.0, True)])
+def test_nothing_to_normalise_is_refused(values: float, inside: bool) -> None:
+    with pytest.raises(MapError):
+        robust_statistics(np.full((5, 5, 5), values, np.float32), np.full((5, 5, 5), inside))
+
+
+masks = st.builds(
+    lambda seed, share, shape: np.random.default_rng(seed).random(shape) < share,
+    st.integers(0, 999),
+    st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+    st.tuples(*[st.integers(1, 14)] * 3),
+)
+
+
+@given(masks, st.integers(1, 5))
+def test_a_block_is_in_the_mask_if_any_voxel_is(mask: np.ndarray, factor: int) -> None:
+    coarse = block_any(mask, factor)
+    assert coarse.shape == tuple(-(-n // factor) for n in mask.shape)
+    for index in np.ndindex(coarse.shape):
+        assert coarse[index] == mask[tuple(slice(i * factor, (i + 1) * factor) for i in index)].any()
+
+
+@given(masks, st.integers(1, 3))
+def test_a_grown_mask_holds_all_neighbours(mask: np.ndarray, voxels: int) -> None:
+    expected = ndimage.binary_dilation(mask, np.ones((3, 3, 3)), iterations=voxels)
+    np.testing.assert_array_equal(grown(mask, voxels), expected)
+
+
+def test_dust_goes_and_every_large_piece_stays() -> None:
+    mask = np.zeros((30, 30, 30), dtype=bool)
+    mask[2:12, 2:12, 2:12] = mask[20:24, 20:24, 20:24] = True
+    dusty = mask.copy()
+    dusty[28, 2, 2] = dusty[15, 15, 15:19] = True
+    np.testing.assert_array_equal(without_dust(dusty), mask)
+    np.testing.assert_array_equal(without_dust(np.zeros_like(mask)), np.zeros_like(mask))
+
+
+@given(masks, st.floats(0.5, 6))
+def test_a_soft_edge_falls_outside_only_and_ends_after_its_width(mask: np.ndarray, width: float) -> None:
+    if not mask.any():
+        return
+    soft, distance = soft_edge(mask, width), ndimage.distance_transform_edt(~mask)
+    assert (soft[mask] == 1).all()
+    assert (soft[distance >= width] < 1e-6).all()
+    order = np.argsort(distance, axis=None)
+    assert (np.diff(soft.ravel()[order]) <= 1e-6).all()
+
+
+def test_an_edge_without_width_is_the_mask_and_a_negative_one_is_refused() -> None:
+    mask = np.eye(4, dtype=bool)[None]
+    np.testing.assert_array_equal(soft_edge(mask, 0), mask)
+    with pytest.raises(UsageError, match="width"):
+        soft_edge(mask, -1)
