@@ -41,7 +41,7 @@ def overlap(mask: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.fixture(scope="module", params=SIMULATED)
 def simulated(request: pytest.FixtureRequest) -> Case:
-    """Mean of two noisy half maps, its mask and its voxel size, at half the sampling (which is where masks are made)."""
+    """Mean of two noisy half maps, its mask and its voxel size, at half the sampling: there masks are made."""
     folder = DATA / "references" / request.param
     halves = [read_mrc(folder / f"half_map_{k}.map.gz") for k in (1, 2)]
     z, y, x = grid_of(halves[0]).voxel_size
