@@ -61,13 +61,12 @@ def batch_predict(
     """
     from emres.archive.emdb import Mirror
     from emres.archive.store import Store
-    from emres.run.batch import BatchPlan
-    from emres.run.fetch import FetchPlan, fetch_into_store
+    from emres.run.batch import BatchPlan, fetch_by
+    from emres.run.fetch import FetchPlan
 
     source, target = Mirror.at(mirror, api=api), Store(store)
     names = _everything(target, source if mirror else None) if everything else chosen(ids, list_file, query, source)
-    sources = FetchPlan(target, source)
-    plan = BatchPlan(target, export=export, fetch=lambda name: bool(fetch_into_store(name, sources)), **prediction)
+    plan = BatchPlan(target, export=export, fetch=fetch_by(FetchPlan(target, source)), **prediction)
     if dry_run:
         return _tell_plan(console, names, plan)
     return run_and_show(console, names, plan, cluster)

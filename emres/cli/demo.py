@@ -24,15 +24,14 @@ def demo(console: Console, store: Path) -> int:
     """
     from emres.archive.emdb import all_ids, embedded_mirror
     from emres.archive.store import Store
-    from emres.run.batch import BatchPlan
-    from emres.run.fetch import FetchPlan, fetch_into_store
+    from emres.run.batch import BatchPlan, fetch_by
+    from emres.run.fetch import FetchPlan
 
     mirror, target = embedded_mirror(), Store(store / "store")
-    sources = FetchPlan(target, mirror)
     plan = BatchPlan(
         target,
         export=store / "local_resolution",
-        fetch=lambda name: bool(fetch_into_store(name, sources)),
+        fetch=fetch_by(FetchPlan(target, mirror)),
     )
     console.say("five maps of EMDB (CC0) that ship with emres -> Zarr -> local resolution -> MRC")
     code = run_and_show(console, all_ids(mirror), plan, "local")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from emres.archive.emdb import Mirror
 from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import Store
-from emres.run.batch import BatchPlan, run_batch
-from emres.run.fetch import MOST_JOBS, FetchPlan, fetch_entries, fetch_into_store
+from emres.run.batch import BatchPlan, fetch_by, run_batch
+from emres.run.fetch import MOST_JOBS, FetchPlan, fetch_entries
 from emres.run.outcome import Outcome, Report, no_report
 
 if TYPE_CHECKING:
@@ -92,14 +92,13 @@ def batch_predict(
         ``facts``: ``median``, ``p05``, ``p95`` (Å), ``voxels``, ``model``, ``output``.
     """
     store = Store(Path(to))
-    sources = FetchPlan(store, _mirror(mirror))
     plan = BatchPlan(
         store,
         model,
         mask,
         device,
         None if export is None else Path(export),
-        fetch=lambda name: bool(fetch_into_store(name, sources, report)),
+        fetch=fetch_by(FetchPlan(store, _mirror(mirror))),
     )
     return list(run_batch([names] if isinstance(names, str) else names, plan, client, report))
 

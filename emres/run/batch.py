@@ -17,14 +17,16 @@ from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError
 from emres.run.export import export_mrc, export_name
-from emres.run.fetch import find_entry
-from emres.run.outcome import Outcome, Report, no_report, outcome_of
+from emres.run.fetch import FetchPlan, fetch_into_store, find_entry
+from emres.run.outcome import Outcome, Report, no_report, outcome_of, stoppable
 from emres.run.predict import PredictJob, predict_entry, predict_job
 
 if TYPE_CHECKING:
     from distributed import Client
 
-Fetch = Callable[[str], bool]
+Fetch = Callable[[str, Report], bool]
+
+_PATIENCE = 1.0  # seconds between two looks at a task under way
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class BatchPlan:
     fetch: Fetch | None = None
 
 
+def fetch_by(sources: FetchPlan) -> Fetch:
+    """Return a way to bring an entry's map into the store, for :class:`BatchPlan`."""
+    return lambda name, report: bool(fetch_into_store(name, sources, report))
+
+
 def run_batch(
     names: Sequence[str], plan: BatchPlan, client: Client | None = None, report: Report = no_report
 ) -> Iterator[Outcome]:
@@ -70,20 +77,30 @@ def run_batch(
     Outcome
         In the order in which entries end. Closing the generator stops after the stages under way.
     """
-    conductors = 1 if client is None else 4 + len(client.scheduler_info(n_workers=-1)["workers"])
-    stop = threading.Event()
     queue = iter(dict.fromkeys(names))
+    if client is None:
+        for name in queue:
+            outcome = _conduct(name, plan, None, report)
+            report(name, outcome.status, 1, 1)
+            yield outcome
+        return
+    conductors = 4 + len(client.scheduler_info(n_workers=-1)["workers"])
+    stop = threading.Event()
+    watched = stoppable(report, stop)
     with ThreadPoolExecutor(conductors, thread_name_prefix="conductor") as pool:
         under_way: set[Future[Outcome]] = set()
         try:
             while True:
                 # Entries are handed out as conductors come free: 60,000 of them never wait in memory.
-                while len(under_way) < conductors and (name := next(queue, None)) is not None:
-                    under_way.add(pool.submit(_conduct, name, plan, client, report, stop))
+                while len(under_way) < conductors and (coming := next(queue, None)) is not None:
+                    under_way.add(pool.submit(_conduct, coming, plan, client, watched))
                 if not under_way:
                     return
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in ended)
+                for future in ended:
+                    outcome = future.result()
+                    report(outcome.name, outcome.status, 1, 1)
+                    yield outcome
         finally:
             stop.set()
 
@@ -99,44 +116,54 @@ def planned(name: str, plan: BatchPlan) -> list[str]:
     return todo + ["export"] * bool(stale)
 
 
-def _conduct(name: str, plan: BatchPlan, client: Client | None, report: Report, stop: threading.Event) -> Outcome:
+def _conduct(name: str, plan: BatchPlan, client: Client | None, report: Report) -> Outcome:
     def work() -> tuple[bool, Mapping[str, Any]]:
         group = find_entry(plan.store, name)
         fetched = False
         if plan.fetch is not None and not group.has("map"):
             report(name, "fetch", 0, 0)
-            fetched = plan.fetch(name)
-        _unless(stop)
-        job = predict_job(group.path, plan.model, mask=plan.mask, device=plan.device)
+            fetched = plan.fetch(name, report)
         report(name, "predict", 0, 0)
-        facts = _predict(job, client, report)
-        _unless(stop)
+        job = predict_job(group.path, plan.model, mask=plan.mask, device=plan.device)
+        facts = _predict(name, job, client, report)
+        report(name, "export", 0, 0)
         written = export_if_new(group, job.result, plan.export, bool(facts["computed"]))
         return bool(fetched or facts["computed"] or written), {**_told(facts), **written}
 
-    outcome = outcome_of(name, work)
-    report(name, outcome.status, 1, 1)
-    return outcome
+    return outcome_of(name, work)
 
 
-def _unless(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise EmresError("stopped on request", cure="run the same command again: it goes on from here")
+def _predict(name: str, job: PredictJob, client: Client | None, report: Report) -> Mapping[str, Any]:
+    if client is not None and job.in_memory and not job.finished():
+        return _predict_on_worker(name, job, client, report)
+    return predict_entry(job, client, lambda done, total: report(name, "predict", done, total))
 
 
-def _predict(job: PredictJob, client: Client | None, report: Report) -> Mapping[str, Any]:
-    if client is not None and job.in_memory:
-        future = client.submit(predict_entry, job, key=f"predict-{job.group.name}-{job.fingerprint()[:12]}", pure=False)
-        try:
-            facts: Mapping[str, Any] = future.result()
-        finally:
-            future.release()
-        return facts
+def _predict_on_worker(name: str, job: PredictJob, client: Client, report: Report) -> Mapping[str, Any]:
+    """Predict a map that fits in memory as one task."""
+    from distributed import CancelledError, KilledWorker
+    from distributed import TimeoutError as NotYetError
 
-    def progress(done: int, total: int) -> None:
-        report(job.group.name, "predict", done, total)
-
-    return predict_entry(job, client, progress)
+    future = client.submit(predict_entry, job, key=f"predict-{name}-{job.fingerprint()[:12]}", pure=False)
+    try:
+        while True:
+            try:
+                facts: Mapping[str, Any] = future.result(timeout=_PATIENCE)
+                return facts
+            except NotYetError:
+                report(name, "predict", 0, 0)  # and learn here if the run is to stop
+    except KilledWorker as error:
+        raise EmresError(
+            f"predicting {name} killed its worker twice",
+            got=str(error.last_worker),
+            cure="give the workers more memory, then run the same command again",
+        ) from error
+    except CancelledError as error:
+        raise EmresError(
+            f"the cluster was lost while predicting {name}", cure="run the same command again: it goes on from here"
+        ) from error
+    finally:
+        client.cancel(future)
 
 
 def export_if_new(group: EntryGroup, kind: str, folder: Path | None, changed: bool) -> dict[str, str]:

@@ -89,6 +89,7 @@ def _local(workers: int) -> Client:
         dashboard_address=_dashboard(),
         env=environment,
         silence_logs=50,
+        preload=["emres.run.worker"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from emres.archive.entry import Entry, MapFile, parse_emdb_id
 from emres.archive.store import EntryGroup, Store
 from emres.errors import ArchiveError, EmresError
 from emres.run.ingest import file_facts, ingest
-from emres.run.outcome import Outcome, Report, no_report, outcome_of
+from emres.run.outcome import Outcome, Report, no_report, outcome_of, stoppable
 
 MOST_JOBS = 4  # downloads at once: the archive's manners
 
@@ -61,19 +62,21 @@ def fetch_entries(
     Outcome
         ``facts["kinds"]``: what was written now.
     """
+    stop = threading.Event()
     with ThreadPoolExecutor(max(1, min(jobs, MOST_JOBS)), thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(_fetch_told, emdb_id, plan, report) for emdb_id in dict.fromkeys(emdb_ids)]
+        futures = [pool.submit(_fetch_told, name, plan, report, stop) for name in dict.fromkeys(emdb_ids)]
         try:
             for future in as_completed(futures):
                 yield future.result()
         finally:
+            stop.set()
             for future in futures:
                 future.cancel()
 
 
-def _fetch_told(emdb_id: str, plan: FetchPlan, report: Report) -> Outcome:
+def _fetch_told(emdb_id: str, plan: FetchPlan, report: Report, stop: threading.Event) -> Outcome:
     def work() -> tuple[bool, Mapping[str, Any]]:
-        written = fetch_into_store(emdb_id, plan, report)
+        written = fetch_into_store(emdb_id, plan, stoppable(report, stop))
         return bool(written), {"kinds": written, "store": str(plan.store.entry(parse_emdb_id(emdb_id)).path)}
 
     outcome = outcome_of(emdb_id, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,23 @@ Report = Callable[[str, str, int, int], None]
 
 def no_report(name: str, stage: str, done: int, total: int) -> None:
     """Tell nobody."""
+
+
+def stoppable(report: Report, stop: threading.Event) -> Report:
+    """Return a report that also ends the work: work tells of itself often, and is told here that it is to stop.
+
+    Raises
+    ------
+    EmresError
+        From the report, once ``stop`` is set.
+    """
+
+    def told(name: str, stage: str, done: int, total: int) -> None:
+        if stop.is_set():
+            raise EmresError("stopped on request", cure="run the same command again: it goes on from here")
+        report(name, stage, done, total)
+
+    return told
 
 
 @dataclass(frozen=True)
