@@ -95,15 +95,16 @@ class BlockPredictor:
             resolution[target.slices] = self._predict_box(net, contract, density, box)[
                 Box((0, 0, 0), target.shape).slices
             ]
-        return np.where(mask, resolution, np.float32(0))
+        np.copyto(resolution, np.float32(0), where=~mask)
+        return resolution
 
     def _predict_box(self, net: nn.Module, contract: Contract, density: Array, box: Box) -> Array:
         """Return Å in a box, which may reach beyond the far faces."""
         padded = Box((0, 0, 0), density.shape).aligned(contract.multiple)
         read = box.grown(contract.halo).clipped(padded.shape)
         answer = _forward(net, _padded_read(density, read), self.device)[box.within(read).slices]
-        ratio = np.clip(np.exp(answer), *contract.valid_range)
-        return np.asarray(ratio * self.working_voxel_size, dtype=np.float32)
+        ratio = np.clip(np.exp(answer, out=answer), *contract.valid_range, out=answer)
+        return np.multiply(ratio, np.float32(self.working_voxel_size), out=ratio)
 
 
 def make_predictor(

@@ -82,13 +82,16 @@ class _Tree:
         return self.known[key]
 
     def _solve(self, region: Box) -> Choice:
-        tight = self._shrunk(region)
+        tight = bounding_box(self.cells[region.slices])
         if tight is None:
             return 0, []
+        tight = tight.moved(region.start)
         box = Box(*(tuple(side * self.multiple for side in corner) for corner in (tight.start, tight.stop)))  # type: ignore[arg-type]
         voxels = box.grown(self.halo).clipped(self.shape).voxels
         fits = self.largest is None or voxels <= self.largest
         options = [(voxels + BOX_OVERHEAD, [box])] if fits else []
+        if fits and self.cells[tight.slices].all():
+            return options[0]  # two parts with their halos never cost less than a box that is full
         options += [self._both(halves) for halves in self._halvings(region, forced=not fits)]
         if not options:
             raise UsageError(
@@ -110,16 +113,24 @@ class _Tree:
         shortest = [max(SHORTEST_SIDE / self.multiple, side / PARTS) for side in self.cells.shape]
         return [_halved(region, axis) for axis in range(3) if region.shape[axis] >= 2 * shortest[axis]]
 
-    def _shrunk(self, region: Box) -> Box | None:
-        inside = self.cells[region.slices]
-        spans = []
-        for axis in range(3):
-            hit = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
-            if hit.size == 0:
-                return None
-            spans.append((int(hit[0]), int(hit[-1]) + 1))
-        (z0, z1), (y0, y1), (x0, x1) = spans
-        return Box((z0, y0, x0), (z1, y1, x1)).moved(region.start)
+
+def bounding_box(mask: np.ndarray[Any, Any]) -> Box | None:
+    """Return the smallest box round the True voxels of a (z, y, x) mask; None if there are none.
+
+    Examples
+    --------
+    >>> mask = np.zeros((9, 9, 9), dtype=bool)
+    >>> mask[2, 3:5, 8] = True
+    >>> bounding_box(mask)
+    Box(start=(2, 3, 8), stop=(3, 5, 9))
+    """
+    plane = np.asarray(mask.any(axis=0))
+    along = (mask.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0))
+    hits = [np.flatnonzero(np.asarray(line)) for line in along]
+    if not hits[0].size:
+        return None
+    (z, z_end), (y, y_end), (x, x_end) = ((int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    return Box((z, y, x), (z_end, y_end, x_end))
 
 
 def _halved(region: Box, axis: int) -> tuple[Box, Box]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from emres.volume.blocks import Box
+from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
@@ -54,6 +55,8 @@ def fourier_matrix(n: int, m: int, step: float, offset: float = 0.0) -> Matrix:
     Row i is ``1/n sum_k c_k exp(2 pi i k (offset + i step - j) / n)`` over the frequencies that both grids hold. For
     even n the Nyquist term, which stands for both signs, counts half a cosine each.
     """
+    if (m, step, offset) == (n, 1, 0):
+        return np.eye(n, dtype=np.float32)  # without the kernel's rounding, so that it is seen to change nothing
     shift = (offset + np.arange(m)[:, None] * step - np.arange(n)[None, :]) * (2 * np.pi / n)
     highest = round(n / 2 / max(step, 1.0), 9)
     whole = int(np.ceil(highest)) - 1
@@ -87,7 +90,7 @@ def linear_matrix(n: int, m: int, step: float, offset: float = 0.0) -> Matrix:
 
 
 def apply_matrices(values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, Matrix | None, Matrix | None]) -> Any:
-    """Multiply an array by one matrix along each of z, y, x; None leaves an axis alone.
+    """Multiply an array by one matrix along each of z, y, x; None, or an identity, leaves an axis alone.
 
     Parameters
     ----------
@@ -98,15 +101,20 @@ def apply_matrices(values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, 
     -------
     (z', y', x') float32
     """
-    z, y, x = matrices
-    # x first, then y, then z: each is one matrix product over contiguous memory.
+    z, y, x = (None if matrix is None or _is_identity(matrix) else matrix for matrix in matrices)
+    # x first, then y, then z: each is a matrix product over contiguous memory, large enough to be worth its threads.
     if x is not None:
-        values = values @ x.T
+        values = (values.reshape(-1, values.shape[2]) @ x.T).reshape(*values.shape[:2], x.shape[0])
     if y is not None:
         values = np.matmul(y, values)
     if z is not None:
         values = (z @ values.reshape(values.shape[0], -1)).reshape(z.shape[0], *values.shape[1:])
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _is_identity(matrix: Matrix) -> bool:
+    rows, columns = matrix.shape
+    return rows == columns and np.array_equal(matrix, np.eye(rows, dtype=np.float32))
 
 
 def resampling_matrices(source: Grid, target: Grid, kind: str = "fourier") -> tuple[Matrix, Matrix, Matrix]:
@@ -179,16 +187,26 @@ def carry(source: Sliceable, matrices: tuple[Matrix, Matrix, Matrix], box: Box) 
     array of the box's shape, float32
     """
     where = support(matrices, box)
-    z, y, x = (matrix[part, columns] for matrix, part, columns in zip(matrices, box.slices, where, strict=True))
-    return np.asarray(apply_matrices(np.asarray(source[where], dtype=np.float32), (z, y, x)))
+    values = np.asarray(source[where])
+    carried = np.zeros(box.shape, dtype=np.float32)
+    # Masks are what is carried, and most of a mask is empty.
+    filled = bounding_box(values != 0)
+    if filled is not None:
+        held = [m[part, columns] for m, part, columns in zip(matrices, box.slices, where, strict=True)]
+        used = [matrix[:, part] for matrix, part in zip(held, filled.slices, strict=True)]
+        reached = tuple(_span(matrix, 0) for matrix in used)
+        z, y, x = (matrix[rows] for matrix, rows in zip(used, reached, strict=True))
+        carried[reached] = apply_matrices(values[filled.slices].astype(np.float32), (z, y, x))
+    return carried
 
 
 def support(matrices: tuple[Matrix, Matrix, Matrix], box: Box) -> tuple[slice, slice, slice]:
     """Return the part of the old grid that a box of the new one depends on."""
-    z, y, x = (_columns(matrix[part]) for matrix, part in zip(matrices, box.slices, strict=True))
+    z, y, x = (_span(matrix[part], 1) for matrix, part in zip(matrices, box.slices, strict=True))
     return z, y, x
 
 
-def _columns(rows: Matrix) -> slice:
-    used = np.flatnonzero(rows.any(axis=0))
-    return slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+def _span(matrix: Matrix, axis: int) -> slice:
+    """Return from the first to the last row (axis 0) or column (1) that is not empty."""
+    where = np.flatnonzero(np.asarray(matrix.any(axis=1 - axis)))
+    return slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 1)
