@@ -45,8 +45,8 @@ def check_kind(kind: str) -> str:
     UsageError
         If it could leave the entry group, or would lie over what else is in it.
     """
-    folder, _, name = kind.rpartition("/")
-    if folder not in ("", LOCAL_RESOLUTION) or (not folder and name in _TAKEN):
+    folder, slash, name = kind.rpartition("/")
+    if folder != (LOCAL_RESOLUTION if slash else "") or kind in _TAKEN:
         raise UsageError(
             f"{kind!r} is not a kind of map",
             expected=f"map, half_map_1, half_map_2, mask, … or {LOCAL_RESOLUTION}/<name>",
