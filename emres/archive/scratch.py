@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,18 +115,18 @@ class DiskScratch:
             return zarr.open_group(self.folder, mode="a", zarr_format=3)
 
 
-def other_folders(parent: Path, prefix: str, keep: str) -> Mapping[str, Path]:
+def other_folders(parent: Path, prefix: str, keep: str) -> list[Path]:
     """Return folders of earlier jobs of the same result that no job will go on with.
 
     Parameters
     ----------
     parent : Path
     prefix : str
-        What the names begin with; behind it come ``-`` and the job's fingerprint (16 hexadecimal digits).
+        What their names begin with; behind it come ``-`` and the job's fingerprint (16 hexadecimal digits).
     keep : str
         Name of the folder of the present job.
     """
     # A model "a@1" must not take the folders of "a@1-beta" for its own.
     ours = re.compile(re.escape(prefix) + r"-[0-9a-f]{16}(-|\Z)")
-    found = parent.iterdir() if parent.is_dir() else ()
-    return {path.name: path for path in found if path.name != keep and ours.match(path.name)}
+    found = sorted(parent.iterdir()) if parent.is_dir() else []
+    return [path for path in found if path.name != keep and ours.match(path.name)]
