@@ -127,11 +127,10 @@ class _TaperedBoxes:
         reach, size = torch.arange(self.side, device=volume.device) - self.side // 2, PADDING * self.side
         z, y, x = (centres[:, axis, None] + reach for axis in range(3))
         cubes = volume[z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]] * self.taper
-        spectra = torch.fft.rfftn(cubes, s=(size, size, size), dim=(1, 2, 3))
-        return torch.view_as_real(spectra.flatten(1))
+        return torch.fft.rfftn(cubes, s=(size, size, size), dim=(1, 2, 3)).flatten(1)
 
     def _sums(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        values = (a * b).sum(-1)
+        values = a.real * b.real + a.imag * b.imag
         sums = torch.zeros((len(values), self.shells + 2), device=values.device)
         upper = values * self.share
         sums.index_add_(1, self.lower, values - upper).index_add_(1, self.lower + 1, upper)

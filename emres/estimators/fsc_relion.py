@@ -76,7 +76,7 @@ class Spheres:
         z, y, x = ((torch.arange(side, device=device) - c).square() for c in centre)
         distance = (z[:, None, None] + y[None, :, None] + x[None, None, :]).sqrt()
         outward = ((distance - self.radius) / self.edge).clamp(0.0, 1.0)
-        return 0.5 + 0.5 * torch.cos(math.pi * outward)
+        return torch.cos(math.pi * outward).mul(0.5).add(0.5)
 
 
 def relion_fsc(
@@ -250,8 +250,9 @@ class _ShellSums:
     def fsc(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the FSC of volumes 1 and 2, 3 and 4, ...: (2 n, z, y, x) -> (n, shells) float64."""
         spectra = torch.fft.rfftn(volumes, dim=(1, 2, 3)).flatten(1)
-        first, second = torch.view_as_real(spectra[0::2]), torch.view_as_real(spectra[1::2])
-        sums = [self._sums((a * b).sum(-1)) for a, b in ((first, second), (first, first), (second, second))]
+        first, second = spectra[0::2], spectra[1::2]
+        pairs = ((first, second), (first, first), (second, second))
+        sums = [self._sums(a.real * b.real + a.imag * b.imag) for a, b in pairs]
         return sums[0] / (sums[1] * sums[2]).sqrt().clamp_min(1e-30)
 
     def _sums(self, values: torch.Tensor) -> torch.Tensor:

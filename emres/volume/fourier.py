@@ -116,3 +116,23 @@ def shell_weight(frequency: torch.Tensor, centre: float, width: float) -> torch.
 
     offset = ((frequency - centre) / width).clamp(-1.0, 1.0)
     return torch.cos(offset * (torch.pi / 2))
+
+
+def gaussian_filter(volume: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Blur a volume with a Gaussian, periodic at the faces.
+
+    Parameters
+    ----------
+    volume : (z, y, x) float32 tensor
+    sigma : float
+        Standard deviation, voxels.
+
+    Returns
+    -------
+    (z, y, x) float32 tensor
+    """
+    import torch
+
+    frequency = radial_frequency(volume.shape, 1.0, str(volume.device))
+    falloff = torch.exp(frequency.square_().mul_(-2 * (torch.pi * sigma) ** 2))
+    return torch.fft.irfftn(torch.fft.rfftn(volume).mul_(falloff), s=volume.shape)
