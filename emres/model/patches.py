@@ -56,8 +56,8 @@ class PatchPlan:
         Standard deviation of the logarithm of a random gain: no mask is ever quite right, and the scale depends on it.
     """
 
-    side: int = 48
-    margin: int = 8
+    side: int = 32
+    margin: int = 4
     gain: float = 0.15
 
 

@@ -34,10 +34,10 @@ class TrainingPlan:
     seed : int
     """
 
-    steps: int = 600
-    batch: int = 8
+    steps: int = 1000
+    batch: int = 16
     patch: PatchPlan = field(default_factory=PatchPlan)
-    learning_rate: float = 4e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     clip: float = 1.0
     averaging: float = 0.99
@@ -71,7 +71,7 @@ def train(
     average = copy.deepcopy(net).eval()
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, total_steps=plan.steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, total_steps=plan.steps, pct_start=0.1)
     losses = []
     for step in range(plan.steps):
         density, target, weight = draw_batch(examples, plan.batch, plan.patch, rng)

@@ -39,13 +39,15 @@ ENERGY_FLOOR = 1e-6
 class Stem(nn.Module):
     """Density to locally normalised features at half sampling; nothing in it is learnt.
 
-    Sharpening and masking change a map's local contrast and its spectrum far more than they change its
-    local resolution. So the net is shown contrast and pattern apart: the 8 voxels of a cell over their local rms, the
-    same of the high-passed density, and the logarithms of three local energies (density, cell to cell, voxel to voxel),
-    whose differences tell how steeply the local spectrum falls.
+    Sharpening and masking change a map's local contrast and its spectrum far more than they change its local
+    resolution. So the net is shown contrast and pattern apart: the 8 voxels of a cell over their local rms, the same of
+    the high-passed density, the logarithm of the local energy, and four logarithms of ratios of energies that tell how
+    steeply the local spectrum falls (between cells, within cells) and how alike neighbouring voxels are (of the
+    density, of its finest part). A straight line through the means of such logarithms already explains most of
+    the differences between the levels of simulated maps.
     """
 
-    channels = 19
+    channels = 21
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,14 +55,16 @@ class Stem(nn.Module):
         self.register_buffer("taps", _cell_and_high_pass_kernels(), persistent=False)
 
     def forward(self, density: Tensor) -> Tensor:
-        """Turn (batch, 1, z, y, x) into (batch, 19, z/2, y/2, x/2)."""
+        """Turn (batch, 1, z, y, x) into (batch, 21, z/2, y/2, x/2)."""
         cells = nn.functional.conv3d(density, self.taps, stride=2, padding=1)
         raw, fine = cells[:, :8], cells[:, 8:]
-        mean = raw.mean(1, keepdim=True)
-        energies = [_blurred(part.square().mean(1, keepdim=True)) for part in (raw, mean - _blurred(mean), fine)]
-        raw_rms, fine_rms = (torch.sqrt(energies[k] + ENERGY_FLOOR) for k in (0, 2))
-        logs = torch.log(torch.cat(energies, 1) + ENERGY_FLOOR) / 4
-        return torch.cat([raw / raw_rms, fine / fine_rms, logs], 1)
+        raw_mean, fine_mean = raw.mean(1, keepdim=True), fine.mean(1, keepdim=True)
+        parts = (raw, raw_mean, raw_mean - _blurred(raw_mean), fine, fine_mean)
+        energies = [_blurred(part.square().mean(1, keepdim=True)) + ENERGY_FLOOR for part in parts]
+        whole, between, middle, finest, finest_alike = energies
+        ratios = [whole, between / whole, middle / whole, finest / whole, finest_alike / finest]
+        logs = torch.log(torch.cat(ratios, 1)) / 4
+        return torch.cat([raw / whole.sqrt(), fine / finest.sqrt(), logs], 1)
 
 
 def _cell_and_high_pass_kernels() -> Tensor:
@@ -123,7 +127,7 @@ class CompactUNet(nn.Module):
 
     multiple = 4
 
-    def __init__(self, channels: int = 32, deep_channels: int = 64, deep_layers: int = 3) -> None:
+    def __init__(self, channels: int = 16, deep_channels: int = 48, deep_layers: int = 3) -> None:
         super().__init__()
         self.deep_layers = deep_layers
         self.stem = Stem()

@@ -103,15 +103,15 @@ def draw_recipe(seed: int, voxel_size: float = 1.5) -> Recipe:
     Returns
     -------
     Recipe
-        Resolutions of 1.8 to 7.5 voxels, evenly in logarithm; a third of the maps hold nothing in the last shells, as
-        maps do whose own voxels are coarser than the working grid's.
+        Crossings at 1.1 to 5 voxels (local resolutions of 2 to 7), evenly in logarithm. A third of the maps hold
+        nothing in the last shells, as maps do whose own voxels are coarser than the working grid's.
     """
     rng = np.random.default_rng(seed)
     native = float(rng.uniform(1.05, 1.9)) if rng.random() < 0.35 else 1.0
     return Recipe(
         seed=seed,
         voxel_size=voxel_size,
-        resolution=float(np.exp(rng.uniform(math.log(1.8 * native), math.log(7.5)))),
+        resolution=float(np.exp(rng.uniform(math.log(1.1 * native), math.log(5.0)))),
         decay=float(rng.uniform(3, 11)),
         deposited=float(rng.uniform(0, 2)),
         radial=float(rng.uniform(0, 9)),
@@ -200,8 +200,11 @@ def _solvent(mask: Array, signal: Array, recipe: Recipe) -> Array:
 def _noise_amplitude(signal: Array, mask: Array, square: Array, recipe: Recipe) -> Array:
     """Return the noise's amplitude at every coefficient, for white noise of unit variance in real space."""
     crossing = 1 / (recipe.resolution * recipe.voxel_size)
-    shell = np.abs(np.sqrt(square) - crossing) < 0.08 * crossing
+    # A crossing beyond the Nyquist frequency cannot be seen: the power there follows from the global B factor.
+    seen = min(crossing, 0.45 / recipe.voxel_size)
+    shell = np.abs(np.sqrt(square) - seen) < 0.08 * seen
     power = float((np.abs(fft.rfftn(signal)[shell]) ** 2).mean()) / signal.size
+    power *= math.exp(-recipe.decay / 2 * (1 - (seen / crossing) ** 2))
     # The noise fills the box, the signal only the molecule: inside it, signal per volume is higher by that share.
     at_crossing = NOISE_OVER_SIGNAL * power / float(mask.mean())
     frequency = np.sqrt(np.maximum(square, float(square[square > 0].min())))

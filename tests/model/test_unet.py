@@ -33,7 +33,7 @@ def test_receptive_radius_is_exact(net: torch.nn.Module, voxel: tuple[int, int, 
 
 
 def test_net_is_small_enough() -> None:
-    shipped = CompactUNet(channels=24, deep_channels=64, deep_layers=3)
+    shipped = CompactUNet(channels=16, deep_channels=48, deep_layers=3)
     assert shipped.receptive_radius <= 24
     assert shipped.multiple <= 8
     assert shipped.flops_per_voxel <= 40_000
@@ -89,12 +89,13 @@ def test_folding_the_normalisation_changes_nothing(density: np.ndarray, net: tor
 
 
 def test_stem_shows_pattern_apart_from_contrast(net: torch.nn.Module) -> None:
-    """A map twice as strong has the same pattern channels; only the three energies move, by log 4 / 4."""
+    """A map twice as strong has the same features but for its energy, which moves by log 4 / 4."""
     density = torch.randn(1, 1, 16, 16, 16)
     weak, strong = net.stem(density), net.stem(2 * density)
-    torch.testing.assert_close(strong[:, :16], weak[:, :16], atol=1e-4, rtol=1e-4)
+    others = [*range(16), *range(17, 21)]
+    torch.testing.assert_close(strong[:, others], weak[:, others], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(
-        strong[:, 16:] - weak[:, 16:], torch.full_like(weak[:, 16:], np.log(4) / 4), atol=1e-4, rtol=0
+        strong[:, 16] - weak[:, 16], torch.full_like(weak[:, 16], np.log(4) / 4), atol=1e-4, rtol=0
     )
 
 
