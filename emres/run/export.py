@@ -1,12 +1,15 @@
-"""A volume of the store -> an MRC file that lies exactly on the map it came from."""
+"""Out of the store: a volume as an MRC file lying exactly on the map it came from, a local resolution as a picture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from emres.archive.disk import disk_errors
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_volume
 from emres.errors import StoreError, UsageError
+
+_CHEAP = 256**3  # voxels
 
 
 def export_mrc(group: EntryGroup, target: Path | str, kind: str | None = None, *, overwrite: bool = False) -> Path:
@@ -34,19 +37,73 @@ def export_mrc(group: EntryGroup, target: Path | str, kind: str | None = None, *
         If the file exists and may not be replaced.
     """
     kind = kind or latest_result(group)
-    target = Path(target)
-    path = target / export_name(group, kind) if target.is_dir() or not target.suffix else target
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already", cure="pass --force to replace it")
+    path = _path_for(target, export_name(group, kind), overwrite)
     volume = open_volume(group.path, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_mrc(path, volume, labels=labels_of(group, kind), overwrite=overwrite)
     return path
 
 
-def export_name(group: EntryGroup, kind: str) -> str:
+def export_png(group: EntryGroup, target: Path | str, kind: str | None = None, *, overwrite: bool = False) -> Path:
+    """Write a picture of a local resolution: slices, colour bar, histogram (:func:`emres.view.slices.slice_picture`).
+
+    Parameters
+    ----------
+    group : EntryGroup
+    target : path
+        A file, or a folder that gets ``<name>_local_resolution.png``.
+    kind : str, optional
+        ``local_resolution/<name>``; the newest by default.
+    overwrite : bool
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    StoreError
+        If the entry has no such kind, or the file cannot be written.
+    UsageError
+        If the kind is not a local resolution, or the file exists and may not be replaced.
+    """
+    from emres.view.slices import slice_picture
+
+    kind = kind or latest_result(group)
+    if not kind.startswith(LOCAL_RESOLUTION):
+        raise UsageError("only a local resolution is drawn", got=kind, expected=" or ".join(group.results()) or None)
+    path = _path_for(target, export_name(group, kind, ".png"), overwrite)
+    attributes = group.attributes(kind)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return slice_picture(
+            open_volume(group.path, attributes.get("source_kind", "map")),
+            open_volume(group.path, kind),
+            path,
+            title=f"{group.name}, {attributes['model']}",
+            overview=open_volume(group.path, kind, _small_level(group, kind)),
+            reported=group.attributes()["entry"].get("resolution"),
+        )
+
+
+def _small_level(group: EntryGroup, kind: str) -> int:
+    """Return the finest level of a pyramid that is cheap to hold whole, or the last."""
+    levels = range(group.levels(kind))
+    return next((level for level in levels if group.grid(kind, level).voxels <= _CHEAP), levels[-1])
+
+
+def _path_for(target: Path | str, name: str, overwrite: bool) -> Path:
+    target = Path(target)
+    path = target / name if target.is_dir() or not target.suffix else target
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already", cure="pass --force to replace it")
+    return path
+
+
+def export_name(group: EntryGroup, kind: str, suffix: str = ".mrc") -> str:
     """Return the file name of an export: ``EMD-13939_local_resolution.mrc``, ``EMD-13939_half_map_1.mrc``."""
-    return f"{group.name}_{kind.split('/')[0]}.mrc"
+    return f"{group.name}_{kind.split('/')[0]}{suffix}"
 
 
 def latest_result(group: EntryGroup) -> str:

@@ -187,3 +187,16 @@ def test_a_reader_that_goes_away_gets_no_traceback(small_map: Path) -> None:
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert ended.stdout.startswith("file: ")
     assert ended.stderr == ""
+
+
+def test_export_draws_a_picture_for_a_name_that_ends_in_png_or_on_request(
+    emres, small_map: Path, toy_model: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    assert emres("predict", small_map, "--to", store, "--model", toy_model).code == 0
+    (entry,) = store.glob("*.zarr")
+    assert emres("export", entry, "-o", tmp_path / "a.png").code == 0
+    assert emres("export", entry, "--format", "png", "-o", tmp_path).code == 0
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [path.name for path in pictures] == ["a.png", f"{entry.stem}_local_resolution.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)

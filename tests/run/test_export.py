@@ -9,7 +9,7 @@ import pytest
 
 from emres.archive.store import Store
 from emres.errors import StoreError, UsageError
-from emres.run.export import export_mrc, latest_result
+from emres.run.export import export_mrc, export_png, latest_result
 from emres.run.ingest import import_map
 from emres.run.predict import predict_entry, predict_job
 from tests.run.conftest import toy_density
@@ -70,3 +70,15 @@ def test_export_refuses_to_replace_and_says_what_is_missing(entry, tmp_path: Pat
     export_mrc(entry, tmp_path / "x.mrc", "map")
     with pytest.raises(UsageError, match="exists"):
         export_mrc(entry, tmp_path / "x.mrc", "map")
+
+
+def test_a_picture_of_the_local_resolution_is_exported(entry, toy_model: Path, tmp_path: Path) -> None:
+    predict_entry(predict_job(entry.path, str(toy_model)))
+    path = export_png(entry, tmp_path)
+    assert path == tmp_path / "toy_local_resolution.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match="exists already"):
+        export_png(entry, path)
+    with pytest.raises(UsageError, match="only a local resolution is drawn"):
+        export_png(entry, tmp_path / "map.png", "map")
+    assert not (tmp_path / "map.png").exists()

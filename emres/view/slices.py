@@ -1,0 +1,274 @@
+"""A picture of a local-resolution map: three slices through the molecule, and how its resolution is distributed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emres.errors import MapError, UsageError
+from emres.volume.boxes import bounding_box
+from emres.volume.grid import DIMS, Grid, Shape, Triple, grid_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = np.ndarray[Any, Any]
+
+PALETTE = (
+    "turbo"  # blue fine, red coarse: as the field is used to; viridis and the like for readers who see red as green
+)
+
+_MARGIN = 0.06  # of the molecule's longest extent, round it
+_LIMITS = (2, 98)  # percentiles of the resolution that the palette spans
+_PALE = 0.5  # share of white in colours where the density is lowest
+_INK = 0.6  # how dark the highest density outside the mask is drawn
+_HEIGHT = 3.6  # inches
+
+
+def slice_picture(
+    volume: xr.DataArray,
+    resolution: xr.DataArray,
+    path: Path | str,
+    *,
+    title: str | None = None,
+    palette: str = PALETTE,
+    overview: xr.DataArray | None = None,
+    reported: float | None = None,
+) -> Path:
+    """Draw three orthogonal slices of a map, coloured by its local resolution inside the mask, and its histogram.
+
+    The slices go through the centre of mass of the mask and are cropped to the mask. Of ``volume`` and
+    ``resolution`` no more than these slices is read where they are lazy.
+
+    Parameters
+    ----------
+    volume : Volume
+        (z, y, x) density.
+    resolution : Volume
+        (z, y, x) Å on the same grid; 0 outside the mask.
+    path : path
+        The PNG to write; one that is there is replaced.
+    title : str, optional
+    palette : str
+        Name of a Matplotlib colour map.
+    overview : Volume, optional
+        The resolution at a coarser sampling, for mask and histogram of a map too big to be read.
+    reported : float, optional
+        The resolution reported for the whole map (Å), drawn as a line; ``reported_resolution`` of the attributes of
+        ``resolution`` by default.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UsageError
+        If the two lie on different grids, or there is no such palette.
+    MapError
+        If no voxel is resolved.
+    """
+    from matplotlib.colors import Normalize
+
+    grid = grid_of(volume)
+    if not grid_of(resolution).matches(grid):
+        raise UsageError("map and local resolution lie on different grids", got=f"{resolution.shape}, {volume.shape}")
+    coarse = resolution if overview is None else overview
+    values = np.asarray(coarse.values)
+    view = _view(values > 0, grid_of(coarse), grid)
+    resolved = values[values > 0]
+    reported = resolution.attrs.get("reported_resolution") if reported is None else reported
+    colours = _Colours(_palette(palette), Normalize(*_limits(resolved, reported)))
+    cuts = list(_cuts(volume, resolution, view))
+    return _saved(_drawn(cuts, colours, resolved, grid, title, reported), Path(path))
+
+
+@dataclass(frozen=True)
+class _View:
+    """What of a map is shown: the voxel through which the slices go, and from where to where they reach."""
+
+    centre: Shape
+    start: Shape
+    stop: Shape
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One slice: its normal, the dimensions (down, across), where it lies (Å), density and resolution (Å)."""
+
+    normal: str
+    dims: tuple[str, str]
+    position: float
+    density: Array
+    resolution: Array
+
+    def extent(self, grid: Grid) -> tuple[float, float]:
+        """Return height and width in Å."""
+        down, across = (grid.voxel_size[DIMS.index(dim)] for dim in self.dims)
+        return self.density.shape[0] * down, self.density.shape[1] * across
+
+
+@dataclass(frozen=True)
+class _Colours:
+    """From Å to colour."""
+
+    palette: Any
+    scale: Any
+
+    def __call__(self, resolution: Array) -> Array:
+        """Return (..., 3) RGB, 0-1."""
+        return np.asarray(self.palette(self.scale(resolution)))[..., :3]
+
+    def painted(self, cut: _Cut, grey: tuple[float, float]) -> Array:
+        """Return a slice as (down, across, 3): grey outside the mask, inside it coloured and shaded by the density."""
+        low, high = grey
+        shade = np.clip((cut.density - low) / (high - low), 0, 1)[..., None]
+        coloured = 1 - (1 - self(cut.resolution)) * (1 - _PALE * (1 - shade))
+        return np.where(cut.resolution[..., None] > 0, coloured, 1 - _INK * shade)
+
+
+def _palette(name: str) -> Any:
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    if name not in colormaps:
+        raise UsageError("unknown palette", got=name, expected="a Matplotlib colour map", cure=f"try {PALETTE}")
+    # The ends of most palettes are too dark or too pale to be told from a shade of another colour.
+    return ListedColormap(colormaps[name](np.linspace(0.07, 0.93, 256)), name)
+
+
+def _view(mask: Array, coarse: Grid, grid: Grid) -> _View:
+    box = bounding_box(mask)
+    if box is None:
+        raise MapError("the local resolution holds no resolved voxel", cure="predict again with --mask auto or none")
+    inside = mask[box.slices]
+    middle = [_mean_index(inside, axis) + first for axis, first in enumerate(box.start)]
+    margin = _MARGIN * max(n * size for n, size in zip(box.shape, coarse.voxel_size, strict=True))
+    first = grid.to_index(_moved(coarse.to_angstrom(_floats(box.start)), -margin))
+    last = grid.to_index(_moved(coarse.to_angstrom(_floats(n - 1 for n in box.stop)), margin))
+    centre = grid.to_index(coarse.to_angstrom(_floats(middle)))
+    limit = [n - 1 for n in grid.shape]
+    return _View(_clipped(centre, limit), _clipped(first, limit), _clipped(last, limit, 1))
+
+
+def _mean_index(mask: Array, axis: int) -> float:
+    others = tuple(k for k in range(3) if k != axis)
+    return float(np.average(np.arange(mask.shape[axis]), weights=np.count_nonzero(mask, axis=others)))
+
+
+def _moved(position: Triple, by: float) -> Triple:
+    return _floats(value + by for value in position)
+
+
+def _floats(values: Any) -> Triple:
+    z, y, x = (float(value) for value in values)
+    return z, y, x
+
+
+def _clipped(index: Triple, limit: list[int], beyond: int = 0) -> Shape:
+    z, y, x = (min(max(round(value), 0), most) + beyond for value, most in zip(index, limit, strict=True))
+    return z, y, x
+
+
+def _cuts(volume: xr.DataArray, resolution: xr.DataArray, view: _View) -> Iterator[_Cut]:
+    for axis, normal in enumerate(DIMS):
+        where: dict[str, Any] = {
+            dim: slice(a, b) for dim, a, b in zip(DIMS, view.start, view.stop, strict=True) if dim != normal
+        }
+        down, across = where
+        where[normal] = view.centre[axis]
+        position = float(volume.coords[normal].values[view.centre[axis]])
+        parts = (np.asarray(source.isel(where).values, dtype=np.float32) for source in (volume, resolution))
+        yield _Cut(normal, (down, across), position, *parts)
+
+
+def _limits(resolved: Array, reported: float | None) -> tuple[float, float]:
+    low, high = (float(value) for value in np.percentile(resolved, _LIMITS))
+    if high - low < 0.02:
+        low, high = low - 0.1, high + 0.1
+    # The reported value belongs on the scale, but not at the price of its colours.
+    if reported and 2 * low - high < reported < 2 * high - low:
+        low, high = min(low, reported), max(high, reported)
+    return low, high
+
+
+def _drawn(
+    cuts: list[_Cut], colours: _Colours, resolved: Array, grid: Grid, title: str | None, reported: float | None
+) -> Figure:
+    from matplotlib.figure import Figure
+
+    heights, widths = zip(*(cut.extent(grid) for cut in cuts), strict=True)
+    longest = max(*heights, *widths)
+    # Every slice gets the same Å per inch; a thin one still gets room for its title.
+    shares = [max(width / max(heights), 0.35) for width in widths]
+    figure = Figure(figsize=(_HEIGHT * (0.88 * sum(shares) + 1.15), _HEIGHT), layout="constrained", dpi=150)
+    panels = figure.subplots(1, 4, width_ratios=[*shares, 0.95])
+    pooled = np.concatenate([cut.density.ravel() for cut in cuts])
+    grey = tuple(float(value) for value in np.percentile(pooled, (1, 99.7)))
+    grey = grey if grey[1] > grey[0] else (grey[0] - 1, grey[0] + 1)
+    for axes, cut in zip(panels, cuts, strict=False):
+        _draw_slice(axes, cut, colours.painted(cut, (grey[0], grey[1])), grid)
+    _draw_scale_bar(panels[0], longest)
+    _draw_histogram(panels[3], colours, resolved, reported)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _draw_slice(axes: Axes, cut: _Cut, picture: Array, grid: Grid) -> None:
+    height, width = cut.extent(grid)
+    axes.imshow(picture, extent=(0, width, 0, height), origin="lower", aspect="equal", interpolation="nearest")
+    axes.set_title(f"{cut.normal} = {cut.position:.0f} Å", fontsize=9)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(cut.dims[1], fontsize=9)
+    axes.set_ylabel(cut.dims[0], fontsize=9)
+
+
+def _draw_scale_bar(axes: Axes, longest: float) -> None:
+    """Draw a bar of a round number of Å, about a quarter of the picture."""
+    decade = 10 ** math.floor(math.log10(longest / 4))
+    length = max(step * decade for step in (1, 2, 5) if step * decade <= longest / 4)
+    height, width = axes.get_ylim()[1], axes.get_xlim()[1]
+    left, bottom = 0.05 * width, 0.05 * height
+    axes.plot([left, left + length], [bottom, bottom], color="black", linewidth=3, solid_capstyle="butt", clip_on=True)
+    axes.text(left, bottom + 0.02 * height, f"{length:g} Å", color="black", fontsize=9, va="bottom")
+
+
+def _draw_histogram(axes: Axes, colours: _Colours, resolved: Array, reported: float | None) -> None:
+    """Draw the colour bar with the histogram standing on it, and lines at the median and the reported resolution."""
+    from matplotlib.cm import ScalarMappable
+
+    counts, edges = np.histogram(resolved, bins=60, range=(colours.scale.vmin, colours.scale.vmax))
+    share = 100 * counts / resolved.size
+    axes.barh(edges[:-1], share, np.diff(edges), align="edge", color=colours((edges[:-1] + edges[1:]) / 2))
+    bar = axes.figure.colorbar(ScalarMappable(colours.scale, colours.palette), ax=axes, location="left", pad=0.02)
+    bar.set_label("local resolution (Å)", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    axes.set_ylim(colours.scale.vmin, colours.scale.vmax)
+    axes.tick_params(labelsize=8, labelleft=False, left=False)
+    axes.set_xlabel("% of the mask", fontsize=9)
+    lines = [(float(np.median(resolved)), "median", "-")]
+    lines += [(reported, "reported", "--")] if reported else []
+    for value, name, style in lines:
+        axes.axhline(value, color="black", linewidth=1.2, linestyle=style, label=f"{name} {value:.2f} Å")
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        figure.savefig(part, format="png")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
