@@ -65,12 +65,16 @@ class Console:
         print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table; the first column is text, the others numbers."""
+        """Print a table, numbers to the right; nothing where there are no rows."""
         from rich.table import Table
 
+        rows = list(rows)
+        if not rows:
+            return
         table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
         for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+            numeric = all(set(row[number]) <= set("0123456789.,-/") for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         self.rich.print(table)
@@ -86,7 +90,7 @@ class Console:
         unit : str
             What is counted ("maps").
         """
-        if not self.speaks:
+        if not (self.speaks and self.rich.is_terminal):
             yield lambda *_: None
             return
         from rich.progress import (
@@ -165,4 +169,6 @@ def show_outcomes(console: Console, outcomes: Sequence[Outcome], columns: Mappin
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return f"{value:.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
