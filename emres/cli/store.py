@@ -28,7 +28,7 @@ def list_store(console: Console, store: Path) -> int:
     if console.as_json:
         console.data(rows)
         return 0
-    columns = ("entry", "voxels (z y x)", "Å/voxel", "reported Å", "median Å", "kinds")
+    columns = ("entry", "voxels (z y x)", "Å/voxel", "reported Å", "median Å", "maps", "local resolutions")
     console.table(
         "",
         columns,
@@ -39,7 +39,7 @@ def list_store(console: Console, store: Path) -> int:
                 f"{row['voxel_size']:.3f}",
                 _number(row["resolution"]),
                 _number(row["median"]),
-                ", ".join(row["kinds"]),
+                *_kinds(row["kinds"]),
             ]
             for row in rows
         ],
@@ -173,6 +173,11 @@ def export(console: Console, entry: Path, output: Path, kind: str | None, form: 
         console.data({"output": str(path)})
     console.say(f"output: {path}")
     return 0
+
+
+def _kinds(kinds: list[str]) -> tuple[str, str]:
+    results = [kind.split("/")[1] for kind in kinds if "/" in kind]
+    return ", ".join(kind for kind in kinds if "/" not in kind), ", ".join(results)
 
 
 def _number(value: float | None) -> str:
