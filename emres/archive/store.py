@@ -148,6 +148,10 @@ class EntryGroup:
             with suppress(OSError):
                 folder.rmdir()
 
+    def _repr_html_(self) -> str:
+        from emres.archive.notebook import entry_html
+        return entry_html(self)
+
     def discard(self) -> None:
         """Remove the whole entry and its unfinished business."""
         for folder in (self.path, self.work):
@@ -199,6 +203,10 @@ class Store:
     def __iter__(self) -> Iterator[EntryGroup]:
         folders = sorted(self.path.glob("*.zarr")) if self.path.is_dir() else []
         return (group for group in map(EntryGroup, folders) if group.exists())
+
+    def _repr_html_(self) -> str:
+        from emres.archive.notebook import store_html
+        return store_html(self)
 
     def create(self, name: str, entry: Mapping[str, Any]) -> EntryGroup:
         """Create an entry group, or renew the metadata of one that is there.
