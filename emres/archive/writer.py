@@ -89,10 +89,16 @@ class VolumeWriter:
 
     Examples
     --------
-    >>> with VolumeWriter(group, "map", grid) as writer:  # doctest: +SKIP
-    ...     for axis, start, slab in reader.slabs():
-    ...         writer.add(axis, slab)
-    ...     writer.commit({"mrc_header": reader.header.to_attrs()})
+    >>> from tempfile import TemporaryDirectory
+    >>> from emres.archive.store import Store
+    >>> with TemporaryDirectory() as folder:
+    ...     group = Store(Path(folder)).create("mine", {})
+    ...     with VolumeWriter(group, "map", Grid((96, 8, 8), (1.0, 1.0, 1.0))) as writer:
+    ...         for thickness in (64, 32):
+    ...             writer.add(0, np.ones((thickness, 8, 8), dtype=np.float32))
+    ...         writer.commit({"source": "made by hand"})
+    ...     group.kinds()
+    ['map']
     """
 
     def __init__(self, group: EntryGroup, kind: str, grid: Grid) -> None:

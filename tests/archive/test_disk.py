@@ -128,6 +128,23 @@ def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
         pass
 
 
+def test_a_file_that_another_run_moves_away_before_the_lock_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    lock, path = fcntl.flock, tmp_path / "a.part"
+
+    def finish_first(descriptor: int, operation: int) -> None:
+        if not (tmp_path / "a").exists():
+            path.replace(tmp_path / "a")
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finish_first)
+    descriptor = open_locked(path)
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
+    os.close(descriptor)
+
+
 def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fcntl = pytest.importorskip("fcntl")
 
