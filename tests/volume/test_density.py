@@ -63,6 +63,13 @@ def test_the_molecule_is_found_in_a_masked_map(simulated: Case) -> None:
     assert not (found & ~ndimage.binary_dilation(mask)).any()
 
 
+def test_the_mask_of_a_masked_map_does_not_reach_beyond_what_is_left_of_it() -> None:
+    z, y, x = np.ogrid[:40, :40, :40]
+    ball = (z - 20) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 < 12**2
+    values = np.where(ball, np.random.default_rng(0).normal(5, 1, ball.shape), 0).astype(np.float32)
+    np.testing.assert_array_equal(automatic_mask(values, (2.0, 2.0, 2.0)), ball)
+
+
 @needs_data
 @pytest.mark.parametrize("share", [3, 4, 5])
 def test_the_molecule_is_found_in_a_crop_whose_faces_it_touches(simulated: Case, share: int) -> None:
