@@ -270,6 +270,7 @@ finer, where coarser) more seriously than its level.
 * Net: compact U-Net {contract.arguments}, block-exact with a halo of {contract.halo} voxels.
 * Training: {training[examples][train]} simulated pairs of half maps in four versions each (average as it is; the others
   FSC-weighted, sharpened, low-passed, masked at random), {training[plan][steps]} steps, {training[minutes]} minutes on
+  {training[hardware]}. Models are split by sequence family; the lists are in `contract.json`.
 
 ## Held-out simulated maps
 
