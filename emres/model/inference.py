@@ -19,7 +19,7 @@ from torch import nn
 from emres.errors import ModelError, UsageError
 from emres.model.bundle import open_bundle
 from emres.model.contract import Contract, read_contract
-from emres.model.unet import CompactUNet
+from emres.model.unet import CompactUNet, Margins
 from emres.volume.blocks import Box
 from emres.volume.boxes import cover_mask
 from emres.volume.grid import Shape
@@ -102,7 +102,7 @@ class BlockPredictor:
         """Return Å in a box, which may reach beyond the far faces."""
         padded = Box((0, 0, 0), density.shape).aligned(contract.multiple)
         read = box.grown(contract.halo).clipped(padded.shape)
-        answer = _forward(net, _padded_read(density, read), self.device)[box.within(read).slices]
+        answer = _forward(net, _padded_read(density, read), self.device, _margins(box, read))
         ratio = np.clip(np.exp(answer, out=answer), *contract.valid_range, out=answer)
         return np.multiply(ratio, np.float32(self.working_voxel_size), out=ratio)
 
@@ -154,11 +154,21 @@ def _shape(values: Array) -> Shape:
     return z, y, x
 
 
-def _forward(net: nn.Module, density: Array, device: str) -> Array:
-    """Run the net on one (z, y, x) box."""
+def _margins(box: Box, read: Box) -> Margins:
+    """Return how far a box that was read reaches beyond the box whose answer is wanted, before and after each axis."""
+    z, y, x = zip(
+        (a - b for a, b in zip(box.start, read.start, strict=True)),
+        (b - a for a, b in zip(box.stop, read.stop, strict=True)),
+        strict=True,
+    )
+    return z, y, x
+
+
+def _forward(net: nn.Module, density: Array, device: str, margins: Margins) -> Array:
+    """Run the net on one (z, y, x) box; the answer comes without the margins."""
     with torch.inference_mode():
         values = torch.from_numpy(np.ascontiguousarray(density, dtype=np.float32)[None, None]).to(device)
-        return np.asarray(net(values)[0, 0].float().cpu().numpy())
+        return np.asarray(net(values, margins)[0, 0].float().cpu().numpy())
 
 
 _nets: dict[tuple[str, str, str], tuple[nn.Module, Contract]] = {}

@@ -36,6 +36,10 @@ from emres.errors import UsageError
 ENERGY_FLOOR = 1e-6
 
 
+Margins = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+NO_MARGINS: Margins = ((0, 0), (0, 0), (0, 0))
+
+
 class Stem(nn.Module):
     """Density to locally normalised features at half sampling; nothing in it is learnt.
 
@@ -94,7 +98,7 @@ class ConvUnit(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the shape, or change the sampling as the convolution does."""
-        return torch.relu(self.norm(self.convolution(features)))
+        return torch.relu_(self.norm(self.convolution(features)))
 
     def fold(self) -> None:
         """Merge the batch normalisation (its running statistics) into the convolution."""
@@ -157,17 +161,21 @@ class CompactUNet(nn.Module):
                 operations += 2 * layer.weight.numel() / (8 if at_half else 64)
         return operations
 
-    def forward(self, density: Tensor) -> Tensor:
+    def forward(self, density: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
         """Predict log(local resolution / voxel size).
 
         Parameters
         ----------
         density : (batch, 1, z, y, x) float32
             Normalised; sides divide by 4.
+        margins : three of (int, int)
+            Voxels, multiples of 4, before and after along z, y, x that are context only. No layer computes more of
+            them than the layers after it look at.
 
         Returns
         -------
         (batch, 1, z, y, x) float32
+            Without the margins.
 
         Raises
         ------
@@ -181,12 +189,16 @@ class CompactUNet(nn.Module):
                 expected=f"multiples of {self.multiple}",
                 cure="pad the far end with zeros",
             )
-        shallow = self.encode(self.stem(density))
+        trim = _Trim(margins)
+        # In cells of 4 voxels: every deep layer looks one cell further than the next, decoder and encoder half a cell.
+        reach = self.deep_layers + 1
+        shallow = trim(self.encode(trim(self.stem(density), 2, reach + 1)), 2, reach)
         deep = self.down(shallow)
-        for layer in self.deep:
-            deep = deep + layer(deep)
+        for left, layer in zip(range(self.deep_layers, 0, -1), self.deep, strict=True):
+            deep = trim(deep + layer(deep), 4, left)
+        shallow = _Trim(margins, reach)(shallow, 2, 1)
         features = self.decode(torch.cat([shallow, self.up(deep)], 1))
-        return depth_to_space(self.head(features))
+        return trim(depth_to_space(self.head(features)), 1, 0)
 
     def folded(self) -> CompactUNet:
         """Merge every batch normalisation into its convolution, in place, and return the net in evaluation mode."""
@@ -195,6 +207,30 @@ class CompactUNet(nn.Module):
             if isinstance(unit, ConvUnit):
                 unit.fold()
         return self
+
+
+class _Trim:
+    """Cut what is not needed any more off the margins of feature maps.
+
+    Parameters
+    ----------
+    margins : three of (int, int)
+        Voxels before and after, of the density.
+    cells : int, optional
+        Cells of 4 voxels that are left of them already.
+    """
+
+    def __init__(self, margins: Margins, cells: int | None = None) -> None:
+        self._left = [min(side // 4, side if cells is None else cells) for pair in margins for side in pair]
+
+    def __call__(self, features: Tensor, sampling: int, cells: int) -> Tensor:
+        """Leave so many cells of 4 voxels of a feature map with one value every ``sampling`` voxels."""
+        cuts = [max(side - cells, 0) * (4 // sampling) for side in self._left]
+        self._left = [min(side, cells) for side in self._left]
+        for axis, (before, after) in enumerate(zip(cuts[::2], cuts[1::2], strict=True), start=2):
+            features = features.narrow(axis, before, features.shape[axis] - before - after)
+        # A view with gaps would be copied by every layer that reads it, and slowly.
+        return features.contiguous(memory_format=torch.channels_last_3d) if any(cuts) else features
 
 
 def _conv3(inputs: int, outputs: int) -> nn.Conv3d:

@@ -109,3 +109,28 @@ def test_depth_to_space_puts_channel_k_at_voxel_k_of_its_cell() -> None:
 def test_a_side_that_is_no_multiple_is_refused(net: torch.nn.Module) -> None:
     with pytest.raises(UsageError, match=r"multiples of 4"):
         net(torch.zeros(1, 1, 8, 8, 10))
+
+
+@pytest.mark.parametrize(
+    "margins",
+    [
+        ((24, 24), (24, 24), (24, 24)),
+        ((0, 24), (24, 0), (28, 40)),
+        ((24, 24), (0, 0), (48, 0)),
+        ((0, 24), (0, 0), (0, 0)),
+    ],
+)
+def test_margins_change_what_is_computed_and_not_what_is_answered(net: torch.nn.Module, margins) -> None:
+    """Faces with the whole halo, with more than it, and faces of the volume, where zero padding acts."""
+    density = torch.randn(1, 1, 64, 72, 80)
+    where = tuple(slice(a, n - b) for (a, b), n in zip(margins, density.shape[2:], strict=True))
+    values: list[int] = []
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Conv3d):
+            layer.register_forward_hook(lambda layer, inputs, output: values.append(output.numel()))
+    with torch.inference_mode():
+        whole = net(density)
+        all_values, values[:] = sum(values), []
+        part = net(density, margins)
+    torch.testing.assert_close(part, whole[(0, 0, *where)][None, None], rtol=1e-4, atol=1e-6)
+    assert sum(values) < 0.9 * all_values

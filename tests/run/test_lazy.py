@@ -21,9 +21,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     shapes: list[tuple[int, ...]] = []
     real = inference._forward
 
-    def counting(net, density, device):
+    def counting(net, density, *rest):
         shapes.append(density.shape)
-        return real(net, density, device)
+        return real(net, density, *rest)
 
     monkeypatch.setattr(inference, "_forward", counting)
     return shapes
