@@ -110,7 +110,9 @@ def robust_statistics(values: Array, mask: Array) -> Normalisation:
         raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
     outside = values[~mask]
     centre = float(np.median(outside)) if outside.size else 0.0
-    scale = math.sqrt(float(np.mean((inside.astype(np.float64) - centre) ** 2)))
+    deviations = inside.astype(np.float64)
+    deviations -= centre
+    scale = math.sqrt(float(deviations @ deviations) / inside.size)
     if not scale > 1e-30 or float(inside.min()) == float(inside.max()):
         raise MapError(
             "the map has no contrast inside the mask",
