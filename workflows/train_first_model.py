@@ -21,13 +21,14 @@ from emres.model.contract import Contract
 from emres.model.inference import make_predictor
 from emres.model.patches import PatchPlan
 from emres.model.train import TrainingPlan, train
-from emres.run.card import Evidence, held_out_errors, provenance, real_maps
+from emres.run.card import Evidence, provenance
 from emres.run.dataset import SPLITS, kept_examples, read_model_table, simulate_examples
+from emres.run.evaluate import held_out_errors, real_maps
 
 ARGUMENTS = {"channels": 16, "deep_channels": 48, "deep_layers": 3}
 CONTRACT = Contract(
     name="emres-small", version="0.1", architecture="compact_unet", arguments=ARGUMENTS, voxel_size=1.5, octaves=3,
-    multiple=4, halo=24, valid_range=(2.0, 12.0), bytes_per_voxel=90,
+    multiple=4, halo=24, valid_range=(2.0, 12.0), bytes_per_voxel=70,
 )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,15 @@ def striped(wavelength: float, seed: int) -> Example:
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
     return [striped(wavelength, seed) for seed, wavelength in enumerate((2.6, 4.0, 6.0, 9.0))]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On volumes this small, threads cost more than they bring."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def fresh() -> torch.nn.Module:
