@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from emres.run.api import batch_predict as batch_predict
     from emres.run.api import fetch as fetch
     from emres.run.cluster import connect as connect
+    from emres.run.eager import estimate as estimate
     from emres.run.ingest import import_map as import_map
     from emres.run.lazy import load_model as load_model
     from emres.run.lazy import predict as predict
@@ -53,6 +54,7 @@ _HOMES = {
     "batch_predict": "emres.run.api",
     "load_model": "emres.run.lazy",
     "predict": "emres.run.lazy",
+    "estimate": "emres.run.eager",
     "connect": "emres.run.cluster",
     "import_map": "emres.run.ingest",
     "Outcome": "emres.run.outcome",

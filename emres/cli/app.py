@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from emres import __version__
-from emres.cli import batch, demo, fetch, predict, store
+from emres.cli import batch, demo, estimate, fetch, predict, store
 from emres.cli.options import CONTEXT
 from emres.errors import EmresError
 
@@ -33,7 +33,14 @@ def app() -> None:
     """
 
 
-for command in (*fetch.COMMANDS, *predict.COMMANDS, *batch.COMMANDS, *store.COMMANDS, *demo.COMMANDS):
+for command in (
+    *fetch.COMMANDS,
+    *predict.COMMANDS,
+    *estimate.COMMANDS,
+    *batch.COMMANDS,
+    *store.COMMANDS,
+    *demo.COMMANDS,
+):
     app.add_command(command)
 
 

@@ -51,22 +51,25 @@ def batch_predict(
 ) -> int:
     r"""Fetch what is missing, predict, and export many entries; an entry that fails never stops the others.
 
-    Whatever is done already is not done again: after an interruption the same command goes on.
+    --model takes a net or a reference method (fsc, fsc-relion, fsc-blocres, monores, monores-half, resmap). Whatever is
+    done already is not done again: after an interruption the same command goes on.
 
     \b
     Examples:
       emres batch-predict EMD-13939 EMD-11638 --to store --export results --cluster
       emres batch-predict --list ids.txt --to store --cluster tcp://10.0.0.5:8786
+      emres batch-predict EMD-11638 --to store --model fsc --export results
       emres batch-predict --all --to store --export results --json
     """
     from emres.archive.emdb import Mirror
     from emres.archive.store import Store
-    from emres.run.batch import BatchPlan, fetch_by
+    from emres.run.batch import BatchPlan, fetch_by, needs_half_maps
     from emres.run.fetch import FetchPlan
 
     source, target = Mirror.at(mirror, api=api), Store(store)
     names = _everything(target, source if mirror else None) if everything else chosen(ids, list_file, query, source)
-    plan = BatchPlan(target, export=export, fetch=fetch_by(FetchPlan(target, source)), **prediction)
+    sources = FetchPlan(target, source, half_maps=needs_half_maps(prediction["model"]))
+    plan = BatchPlan(target, export=export, fetch=fetch_by(sources), **prediction)
     if dry_run:
         return _tell_plan(console, names, plan)
     return run_and_show(console, names, plan, cluster)

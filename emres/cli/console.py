@@ -164,6 +164,14 @@ def show_outcomes(console: Console, outcomes: Sequence[Outcome], columns: Mappin
     for outcome in outcomes:
         if outcome.status == "failed":
             print(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
+        if not console.quiet:
+            warn(outcome.facts.get("warnings", ()), outcome.name)
+
+
+def warn(warnings: Iterable[str], name: str) -> None:
+    """Tell on stderr what makes a result doubtful."""
+    for warning in warnings:
+        print(f"warning: {name}: {warning}", file=sys.stderr)
 
 
 def _cell(value: Any) -> str:

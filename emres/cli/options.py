@@ -33,25 +33,28 @@ def with_console(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def predicting(command: Command) -> Command:
     """Add the options of a prediction: ``--model``, ``--mask``, ``--device``."""
+    model = click.option(
+        "--model",
+        default="emres-small",
+        show_default=True,
+        metavar="NAME|FOLDER",
+        help="A model that ships with emres, or the folder of a bundle.",
+    )
+    return masking(model(command))
+
+
+def masking(command: Command) -> Command:
+    """Add what every method has: ``--mask``, ``--device``."""
     options = (
-        click.option(
-            "--model",
-            default="emres-small",
-            show_default=True,
-            metavar="NAME|FOLDER",
-            help="A model that ships with emres, or the folder of a bundle.",
-        ),
         click.option(
             "--mask",
             default="auto",
             show_default=True,
             metavar="auto|contour|none|FILE",
-            help="Where to predict: found automatically, above the author's contour level, everywhere, or a "
+            help="Where to answer: found automatically, above the author's contour level, everywhere, or a "
             "mask on the map's grid.",
         ),
-        click.option(
-            "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where the net runs."
-        ),
+        click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."),
     )
     for option in options:
         command = option(command)

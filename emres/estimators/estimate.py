@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ class Estimate:
         Share of voxels with a value that sit at the finest or coarsest value the method can give.
     unresolved_share : float
         Share of voxels asked for that got no resolution of their own.
+    limits : (finest, coarsest), optional
+        Å, the ends of what the method can answer; voxels at them are capped, those at the coarsest unresolved. Without
+        them the two shares already speak of the mask that the method was given.
     """
 
     resolution: Array
@@ -43,6 +46,36 @@ class Estimate:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     capped_share: float = 0.0
     unresolved_share: float = 0.0
+    limits: tuple[float, float] | None = None
+
+    def within(self, mask: Any) -> Estimate:
+        """Return the estimate with 0 outside a mask, and its shares counted inside.
+
+        Parameters
+        ----------
+        mask : (z, y, x) bool
+
+        Examples
+        --------
+        >>> values = np.array([[[3.0, 8.0, 50.0, 50.0]]], np.float32)
+        >>> whole = Estimate(values, "fsc", "relion", 0.143, 25.0, unresolved_share=0.5, limits=(2.0, 50.0))
+        >>> inside = whole.within(np.array([[[True, True, True, False]]]))
+        >>> inside.resolution.tolist(), round(inside.unresolved_share, 3)
+        ([[[3.0, 8.0, 50.0, 0.0]]], 0.333)
+        """
+        resolution = np.where(mask, self.resolution, np.float32(0))
+        if self.limits is None:
+            return replace(self, resolution=resolution)
+        values = resolution[mask]
+        finest, coarsest = self.limits
+        without = (values == 0) | (values >= 0.9999 * coarsest)
+        capped = without | (values <= 1.0001 * finest)
+        return replace(
+            self,
+            resolution=resolution,
+            capped_share=float(capped[values > 0].mean()) if values.any() else 0.0,
+            unresolved_share=float(without.mean()) if values.size else 0.0,
+        )
 
     def label(self) -> str:
         """Return one line of at most 80 characters for a header.

@@ -93,6 +93,7 @@ def dense_fsc(
         method="fsc", definition="dense", threshold=threshold, window=coarsest,
         parameters={"sigma": HANN_SIGMA * coarsest, "skirt_share": SKIRT_SHARE, "shell_width": 1 / coarsest},
         capped_share=float(capped.float().mean()), unresolved_share=float(unresolved.float().mean()),
+        limits=(finest, coarsest),
     )
 
 

@@ -139,6 +139,7 @@ def relion_fsc(
         method="fsc", definition="relion", threshold=threshold, window=3 * sampling,
         parameters={"sampling": sampling, "randomise_at": randomise_at, "seed": seed, "points": len(limits)},
         capped_share=float(capped.sum() / inside.sum()), unresolved_share=float((~inside).float().mean()),
+        limits=(2 * voxel, coarsest),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emres.archive.emdb import Mirror
 from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import Store
-from emres.run.batch import BatchPlan, fetch_by, run_batch
+from emres.run.batch import BatchPlan, fetch_by, needs_half_maps, run_batch
 from emres.run.fetch import MOST_JOBS, FetchPlan, fetch_entries
 from emres.run.outcome import Outcome, Report, no_report
 
@@ -69,7 +69,7 @@ def batch_predict(
     client: Client | None = None,
     report: Report = no_report,
 ) -> list[Outcome]:
-    """Fetch what is missing, predict, and export, for many entries.
+    """Fetch what is missing, predict (or estimate), and export, for many entries.
 
     Parameters
     ----------
@@ -77,7 +77,9 @@ def batch_predict(
         Accessions, or names of entries of the store.
     to : path
         The store, a folder.
-    model, mask, device : str
+    model : str
+        A net, by name or folder, or a reference method: ``fsc``, ``fsc-relion@0.5``, ``monores``, ``resmap``, …
+    mask, device : str
         As in :func:`emres.predict`.
     export : path, optional
         Folder for ``<name>_local_resolution.mrc``.
@@ -98,7 +100,7 @@ def batch_predict(
         mask,
         device,
         None if export is None else Path(export),
-        fetch=fetch_by(FetchPlan(store, _mirror(mirror))),
+        fetch=fetch_by(FetchPlan(store, _mirror(mirror), half_maps=needs_half_maps(model))),
     )
     return list(run_batch([names] if isinstance(names, str) else names, plan, client, report))
 

@@ -1,4 +1,4 @@
-"""Many entries: fetch what is missing, predict, export. One that fails never stops the others.
+"""Many entries: fetch what is missing, predict or estimate, export. One that fails never stops the others.
 
 Each entry is conducted by one thread that mostly waits: for the archive, then for a worker, then for the disk. So the
 stages of different entries overlap, and the story of one entry reads from top to bottom.
@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError
+from emres.run.estimate import HALF_MAPS, estimate_job
 from emres.run.export import export_mrc, export_name
 from emres.run.fetch import FetchPlan, fetch_into_store, find_entry
+from emres.run.jobs import Job
+from emres.run.methods import is_method, make_recipe
 from emres.run.outcome import Outcome, Report, no_report, outcome_of, stoppable
-from emres.run.predict import PredictJob, predict_entry, predict_job
+from emres.run.predict import predict_job
+from emres.run.single import told
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -36,7 +40,9 @@ class BatchPlan:
     Parameters
     ----------
     store : Store
-    model, mask, device : str
+    model : str
+        A net, by name or folder, or a reference method: ``fsc``, ``fsc-relion@0.5``, ``monores``, ``resmap``, …
+    mask, device : str
         As for :func:`emres.run.predict.predict_job`.
     export : Path, optional
         Folder for ``<name>_local_resolution.mrc``.
@@ -50,6 +56,28 @@ class BatchPlan:
     device: str = "auto"
     export: Path | None = None
     fetch: Fetch | None = None
+
+    @property
+    def stage(self) -> str:
+        """What the work is called."""
+        return "estimate" if is_method(self.model) else "predict"
+
+    def is_to_fetch(self, group: EntryGroup) -> bool:
+        """Tell whether an entry of the archive lacks maps that are needed; maps of one's own are not in the archive."""
+        needed = HALF_MAPS if needs_half_maps(self.model) else ("map",)
+        ours = group.exists() and not group.name.startswith("EMD-")
+        return not ours and not all(group.has(kind) for kind in needed)
+
+    def job(self, group: EntryGroup) -> Job:
+        """Return the job for an entry that is there; it raises what :func:`predict_job` raises."""
+        if is_method(self.model):
+            return estimate_job(group.path, self.model, mask=self.mask, device=self.device)
+        return predict_job(group.path, self.model, mask=self.mask, device=self.device)
+
+
+def needs_half_maps(model: str) -> bool:
+    """Tell whether a word for a net or a method means one that reads half maps."""
+    return is_method(model) and make_recipe(model).halves
 
 
 def fetch_by(sources: FetchPlan) -> Fetch:
@@ -106,12 +134,12 @@ def run_batch(
 
 
 def planned(name: str, plan: BatchPlan) -> list[str]:
-    """Return what :func:`run_batch` would do for an entry: some of ``fetch``, ``predict``, ``export``."""
+    """Return what :func:`run_batch` would do for an entry: some of ``fetch``, ``predict``/``estimate``, ``export``."""
     group = find_entry(plan.store, name)
-    if not group.has("map"):
-        return ["fetch", "predict"] + ["export"] * (plan.export is not None)
-    job = predict_job(group.path, plan.model, mask=plan.mask, device=plan.device)
-    todo = [] if job.finished() else ["predict"]
+    if plan.is_to_fetch(group):
+        return ["fetch", plan.stage] + ["export"] * (plan.export is not None)
+    job = plan.job(group)
+    todo = [] if job.finished() else [plan.stage]
     stale = plan.export is not None and (todo or not _is_exported(group, job.result, plan.export))
     return todo + ["export"] * bool(stale)
 
@@ -120,47 +148,47 @@ def _conduct(name: str, plan: BatchPlan, client: Client | None, report: Report) 
     def work() -> tuple[bool, Mapping[str, Any]]:
         group = find_entry(plan.store, name)
         fetched = False
-        if plan.fetch is not None and not group.has("map"):
+        if plan.fetch is not None and plan.is_to_fetch(group):
             report(name, "fetch", 0, 0)
             fetched = plan.fetch(name, report)
-        report(name, "predict", 0, 0)
-        job = predict_job(group.path, plan.model, mask=plan.mask, device=plan.device)
-        facts = _predict(name, job, client, report)
+        report(name, plan.stage, 0, 0)
+        job = plan.job(group)
+        facts = _done(name, plan.stage, job, client, report)
         report(name, "export", 0, 0)
         written = export_if_new(group, job.result, plan.export, bool(facts["computed"]))
-        return bool(fetched or facts["computed"] or written), {**_told(facts), **written}
+        return bool(fetched or facts["computed"] or written), {**told(facts), **written}
 
     return outcome_of(name, work)
 
 
-def _predict(name: str, job: PredictJob, client: Client | None, report: Report) -> Mapping[str, Any]:
+def _done(name: str, stage: str, job: Job, client: Client | None, report: Report) -> Mapping[str, Any]:
     if client is not None and job.in_memory and not job.finished():
-        return _predict_on_worker(name, job, client, report)
-    return predict_entry(job, client, lambda done, total: report(name, "predict", done, total))
+        return _done_on_worker(name, stage, job, client, report)
+    return job.run(client, lambda done, total: report(name, stage, done, total))
 
 
-def _predict_on_worker(name: str, job: PredictJob, client: Client, report: Report) -> Mapping[str, Any]:
-    """Predict a map that fits in memory as one task."""
+def _done_on_worker(name: str, stage: str, job: Job, client: Client, report: Report) -> Mapping[str, Any]:
+    """Do a job that fits in memory as one task."""
     from distributed import CancelledError, KilledWorker
     from distributed import TimeoutError as NotYetError
 
-    future = client.submit(predict_entry, job, key=f"predict-{name}-{job.fingerprint()[:12]}", pure=False)
+    future = client.submit(job.run, key=f"{stage}-{name}-{job.fingerprint()[:12]}", pure=False)
     try:
         while True:
             try:
                 facts: Mapping[str, Any] = future.result(timeout=_PATIENCE)
                 return facts
             except NotYetError:
-                report(name, "predict", 0, 0)  # and learn here if the run is to stop
+                report(name, stage, 0, 0)  # and learn here if the run is to stop
     except KilledWorker as error:
         raise EmresError(
-            f"predicting {name} killed its worker twice",
+            f"the work on {name} killed its worker twice",
             got=str(error.last_worker),
             cure="give the workers more memory, then run the same command again",
         ) from error
     except CancelledError as error:
         raise EmresError(
-            f"the cluster was lost while predicting {name}", cure="run the same command again: it goes on from here"
+            f"the cluster was lost while working on {name}", cure="run the same command again: it goes on from here"
         ) from error
     finally:
         client.cancel(future)
@@ -183,7 +211,3 @@ def export_if_new(group: EntryGroup, kind: str, folder: Path | None, changed: bo
 def _is_exported(group: EntryGroup, kind: str, folder: Path) -> bool:
     target, written = folder / export_name(group, kind), group.path / kind / "zarr.json"
     return target.exists() and target.stat().st_mtime >= written.stat().st_mtime
-
-
-def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: facts[key] for key in ("model", "median", "p05", "p95", "voxels", "computed")}

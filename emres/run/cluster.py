@@ -75,6 +75,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def free_memory() -> int:
+    """Return how many bytes this process could still take: what is free, within what it is allowed."""
+    import psutil
+    from distributed.system import MEMORY_LIMIT
+
+    return int(min(psutil.virtual_memory().available, MEMORY_LIMIT))
+
+
 def _local(workers: int) -> Client:
     from distributed import Client
 

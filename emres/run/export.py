@@ -125,7 +125,10 @@ def labels_of(group: EntryGroup, kind: str) -> list[str]:
     attributes = group.attributes(kind)
     if not kind.startswith(LOCAL_RESOLUTION):
         return [f"emres: {kind} of {group.name}"[:80]]
-    return [
-        f"{attributes['program']} local resolution (A) of {group.name}, {attributes['date']}"[:80],
-        f"model {attributes['model']} weights {attributes['weights_sha256'][:12]} mask {attributes['mask']}"[:80],
-    ]
+    made = f"{attributes['program']} local resolution (A) of {group.name}, {attributes['date']}"
+    if "method" in attributes:
+        how = "method {method} definition {definition} threshold {threshold:g} window {window:.1f} A"
+        found = "mask {mask}, capped {capped_share:.1%}, unresolved {unresolved_share:.1%}"
+        return [line[:80] for line in (made, how.format(**attributes), found.format(**attributes))]
+    net = f"model {attributes['model']} weights {attributes['weights_sha256'][:12]} mask {attributes['mask']}"
+    return [made[:80], net[:80]]

@@ -11,6 +11,7 @@ from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import MemoryScratch
 from emres.errors import UsageError
 from emres.run.blockwise import lazy_blocks
+from emres.run.jobs import resolve_device
 from emres.run.masks import mask_slabs
 from emres.run.prepare import DENSITY, MASK, NEEDED, prepare, to_grid
 from emres.volume.blocks import Box, plan_blocks
@@ -92,7 +93,6 @@ def predict(
 
     from emres.model.contract import read_contract
     from emres.model.inference import make_predictor
-    from emres.run.predict import resolve_device
 
     folder = find_model(model) if isinstance(model, str | Path) else model.folder
     if folder is None:

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emres import __version__
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
-from emres.archive.store import CHUNK, LOCAL_RESOLUTION, EntryGroup, open_entry
+from emres.archive.store import CHUNK, LOCAL_RESOLUTION, open_entry
 from emres.archive.writer import VolumeWriter
-from emres.errors import EmresError, MapError, UsageError
+from emres.errors import EmresError
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
-from emres.run.masks import MASKS, mask_slabs
+from emres.run.jobs import (
+    Job,
+    Progress,
+    check_choices,
+    check_map,
+    hash_of_facts,
+    map_facts,
+    mask_facts,
+    provenance,
+    resolve_device,
+)
+from emres.run.masks import mask_slabs
 from emres.run.prepare import DENSITY, NEEDED, PREDICTION, Summary, bytes_in_memory, prepare, restore
 from emres.volume.blocks import BlockPlan, plan_blocks
-from emres.volume.density import Statistics
 from emres.volume.grid import Grid
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from emres.model.inference import BlockPredictor
-
-Progress = Callable[[int, int], None]
 
 # Whole Zarr chunks, whole multiples of any net's 2**levels, and much larger than any halo.
 _CORE = 192
@@ -39,8 +42,8 @@ _BOX_MEMORY = 3 * 2**29  # bytes for what the net holds at once
 
 
 @dataclass(frozen=True)
-class PredictJob:
-    """Everything a prediction depends on. Small: it is what a worker is sent.
+class PredictJob(Job):
+    """Everything a prediction depends on.
 
     Parameters
     ----------
@@ -58,23 +61,11 @@ class PredictJob:
         What the arrays of one map may take in memory before they are kept on disk.
     """
 
-    entry: Path
     model: Path
     kind: str = "map"
     mask: str = "auto"
     device: str = "auto"
     memory_bytes: int = _MEMORY
-
-    @property
-    def group(self) -> EntryGroup:
-        """The entry group."""
-        return EntryGroup(self.entry)
-
-    @property
-    def contour_level(self) -> float | None:
-        """The author's contour level, if the entry has one."""
-        level = self.group.attributes()["entry"].get("contour_level")
-        return None if level is None else float(level)
 
     @property
     def contract(self) -> Contract:
@@ -129,8 +120,7 @@ class PredictJob:
         contract = self.contract
         facts = {
             "format": 1,
-            "map": self.group.attributes(self.kind).get("source"),
-            "grid": asdict(self.grids[0]),
+            **map_facts(self.group, self.kind),
             "weights": contract.weights_sha256,
             "contract": [
                 contract.name_version,
@@ -139,15 +129,13 @@ class PredictJob:
                 contract.halo,
                 contract.multiple,
             ],
-            "mask": self.mask if self.mask in MASKS else _hash_of(Path(self.mask)),
-            "contour_level": self.contour_level if self.mask == "contour" else None,
+            **mask_facts(self.mask, self.contour_level),
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return hash_of_facts(facts)
 
-    def finished(self) -> bool:
-        """Tell whether the store already holds exactly this result."""
-        group = self.group
-        return group.has(self.result) and group.attributes(self.result).get("fingerprint") == self.fingerprint()
+    def run(self, client: Client | None = None, progress: Progress | None = None) -> dict[str, Any]:
+        """Predict: see :func:`predict_entry`."""
+        return predict_entry(self, client, progress)
 
 
 def predict_job(
@@ -169,20 +157,9 @@ def predict_job(
     StoreError, UsageError, ModelError, MapError
         If any of it cannot work, before anything is computed.
     """
-    if device not in ("auto", "cpu") and not device.startswith("cuda"):
-        raise UsageError("unknown device", got=device, expected="auto, cpu or cuda")
+    check_choices(mask, device)
     group = open_entry(entry)
-    group.grid(kind)
-    statistics = Statistics(**group.attributes(kind)["statistics"])
-    if statistics.constant:
-        raise MapError(
-            f"the {kind} of {group.name} is constant",
-            got=f"{statistics.minimum:g} everywhere",
-            expected="a density",
-            cure="check that the file is the right map",
-        )
-    if mask not in MASKS and not Path(mask).is_file():
-        raise UsageError(f"there is no mask {mask}", expected="auto, contour, none or a mask file")
+    check_map(group, kind)
     job = PredictJob(group.path, find_model(model), kind, mask, device)
     job.contract  # noqa: B018 - a broken bundle is told here, not on a worker
     return job
@@ -241,15 +218,6 @@ def _clear(job: PredictJob, scratch: Scratch) -> None:
     job.group.tidy()
 
 
-def resolve_device(device: str) -> str:
-    """Return ``cuda`` for ``auto`` where there is a GPU, else ``cpu``; any other name as it is."""
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _scratch(job: PredictJob) -> Scratch:
     if job.in_memory:
         return MemoryScratch()
@@ -278,12 +246,10 @@ def _finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             writer.add(0, resolution)
         attributes = {
             "fingerprint": job.fingerprint(),
-            "program": f"emres {__version__}",
+            **provenance(job.mask),
             "model": job.contract.name_version,
             "weights_sha256": job.contract.weights_sha256,
-            "mask": job.mask if job.mask in MASKS else Path(job.mask).name,
             "source_kind": job.kind,
-            "date": dt.date.today().isoformat(),
             "normalisation": {key: scratch.notes()[key] for key in ("centre", "scale")},
             "working_voxel_size": working.voxel_size[0],
             "mrc_header": job.group.attributes(job.kind).get("mrc_header"),
@@ -291,11 +257,3 @@ def _finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
         }
         writer.commit(attributes)
     return attributes
-
-
-def _hash_of(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"the mask {path} cannot be read", got=error.strerror) from error

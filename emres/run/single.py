@@ -1,10 +1,11 @@
-"""One map from wherever it is: a file, an entry group, an entry of a store."""
+"""One map, or two half maps, from wherever they are: files, an entry group, an entry of a store."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,23 @@ from emres.archive.disk import disk_errors
 from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import EntryGroup, Store, open_entry
 from emres.errors import EmresError, UsageError
+from emres.run.estimate import HALF_MAPS, estimate_job, missing_halves
 from emres.run.export import export_mrc
 from emres.run.fetch import find_entry
 from emres.run.ingest import import_map
+from emres.run.jobs import Job
+from emres.run.methods import Recipe
 from emres.run.outcome import Report, no_report
-from emres.run.predict import predict_entry, predict_job
+from emres.run.predict import predict_job
 from emres.volume.grid import Triple
 
 MAP_SUFFIXES = (".map", ".mrc", ".ccp4", ".rec", ".gz", ".bz2")
+
+# What is told of a result, of the much that is recorded beside it.
+TOLD = (
+    "model", "method", "definition", "threshold", "window", "median", "p05", "p95", "voxels",
+    "capped_share", "unresolved_share", "warnings", "computed",
+)  # fmt: skip
 
 
 def predict_input(
@@ -63,19 +73,70 @@ def predict_input(
     EmresError
         If any of it cannot be; nothing is left half-written.
     """
-    path = Path(source)
-    is_file = path.suffix in MAP_SUFFIXES or path.is_file()
-    beside = Path(f"{map_stem(path)}_local_resolution.mrc")
-    if is_file and store is None:
-        output = output or beside
-    if output is not None and output.exists() and not force:
-        raise UsageError(f"{output} exists already", cure="pass --force to replace it, or another name to -o")
-    if not is_file:
-        return _predicted(_entry(path, store), model, mask, device, output, report)
-    if store is not None:
-        group = _imported(path, Store(store), voxel_size, report)
-        return _predicted(group, model, mask, device, output, report)
-    return _through_work_folder(path, output or beside, voxel_size, model, mask, device, report)
+    work = _Work(
+        "predict", lambda group: predict_job(group.path, model, mask=mask, device=device), store, voxel_size, report
+    )
+    if _is_file(source):
+        return work.through_files({"map": Path(source)}, output, force)
+    return work.on_entry(source, output, force)
+
+
+def estimate_input(
+    source: str | None,
+    recipe: Recipe,
+    *,
+    half_maps: tuple[Path, Path] | None = None,
+    output: Path | None = None,
+    store: Path | None = None,
+    mask: str = "auto",
+    device: str = "auto",
+    voxel_size: float | Triple | None = None,
+    force: bool = False,
+    report: Report = no_report,
+) -> dict[str, Any]:
+    """Estimate the local resolution of one map, or of two half maps.
+
+    Parameters
+    ----------
+    source : str, optional
+        A map file, an entry group, or the name of an entry of ``store``. Beside two half maps the map is where the mask
+        is found; without it, that is their average.
+    recipe : Recipe
+        From :func:`emres.run.methods.make_recipe`.
+    half_maps : two paths, optional
+        Where they are not in the entry.
+    output, store, mask, device, voxel_size, force, report
+        As for :func:`predict_input`.
+
+    Returns
+    -------
+    dict
+        As :func:`predict_input`, and ``method``, ``definition``, ``threshold``, ``window`` (Å), ``capped_share``,
+        ``unresolved_share``, ``warnings``.
+
+    Raises
+    ------
+    EmresError
+        If any of it cannot be; nothing is left half-written.
+    """
+    work = _Work(
+        "estimate", lambda group: estimate_job(group.path, recipe, mask=mask, device=device), store, voxel_size, report
+    )
+    halves = dict(zip(HALF_MAPS, half_maps or (), strict=False))
+    if source is not None and not _is_file(source):
+        if halves:
+            raise UsageError(f"{source} is an entry, and half map files were given beside it", cure=_IMPORT_HALVES)
+        return work.on_entry(source, output, force)
+    if recipe.halves and not halves:
+        what = f"{source} is one map" if source else "got none"
+        raise missing_halves(recipe, what, "pass both: --half-map-1 A.mrc --half-map-2 B.mrc")
+    if not recipe.halves and source is None:
+        raise UsageError(f"{recipe.estimator} reads one map", cure="give it as INPUT, not as half maps")
+    files = {"map": Path(source)} if source is not None else {}
+    return work.through_files(files | (halves if recipe.halves else {}), output, force)
+
+
+_IMPORT_HALVES = "bring them into the entry: emres import HALF --name NAME --kind half_map_1 --to STORE"
 
 
 def map_stem(path: Path) -> str:
@@ -84,6 +145,84 @@ def map_stem(path: Path) -> str:
     for suffix in (".gz", ".bz2", ".map", ".mrc", ".ccp4", ".rec"):
         stem = stem.removesuffix(suffix)
     return stem
+
+
+def told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of a result."""
+    return {name: facts[name] for name in TOLD if name in facts}
+
+
+def _is_file(source: str) -> bool:
+    path = Path(source)
+    return path.suffix in MAP_SUFFIXES or path.is_file()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done with an entry, once it is there."""
+
+    stage: str
+    job_of: Callable[[EntryGroup], Job]
+    store: Path | None
+    voxel_size: float | Triple | None
+    report: Report
+
+    def on_entry(self, source: str, output: Path | None, force: bool) -> dict[str, Any]:
+        """Work on an entry group, or on an entry of the store."""
+        _check_output(output, force)
+        return self._done(_entry(Path(source), self.store), output)
+
+    def through_files(self, files: Mapping[str, Path], output: Path | None, force: bool) -> dict[str, Any]:
+        """Work on map files, by way of the store or of a work folder."""
+        name = map_stem(next(iter(files.values())))
+        if self.store is None and output is None:
+            output = Path(f"{name}_local_resolution.mrc")
+        _check_output(output, force)
+        if output is None or self.store is not None:
+            return self._done(self._imported(files, Store(self.store or Path()), name), output)
+        return self._through_work_folder(files, name, output)
+
+    def _through_work_folder(self, files: Mapping[str, Path], name: str, output: Path) -> dict[str, Any]:
+        """Go by way of a store beside the output: after a kill the same command finds it and goes on."""
+        paths = "\n".join(str(path.resolve()) for path in files.values())
+        work = output.parent / f".{output.name}.{hashlib.sha256(paths.encode()).hexdigest()[:12]}.emres"
+        with disk_errors(output.parent):
+            output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            facts = self._done(self._imported(files, Store(work), name), output)
+        except EmresError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+        return {key: value for key, value in facts.items() if key != "store"}
+
+    def _imported(self, files: Mapping[str, Path], store: Store, name: str) -> EntryGroup:
+        for kind, path in files.items():
+            self.report(name, "read", 0, 0)
+            import_map(
+                path,
+                store,
+                name,
+                kind=kind,
+                voxel_size=self.voxel_size,
+                progress=lambda done, all_: self.report(name, "read", done, all_),
+            )
+        return store.entry(name)
+
+    def _done(self, group: EntryGroup, output: Path | None) -> dict[str, Any]:
+        job = self.job_of(group)
+        self.report(group.name, self.stage, 0, 0)
+        facts = told(job.run(progress=lambda done, all_: self.report(group.name, self.stage, done, all_)))
+        facts["store"] = str(group.path / job.result)
+        if output is not None:
+            facts["output"] = str(export_mrc(group, output, job.result, overwrite=True))
+        self.report(group.name, "done", 1, 1)
+        return facts
+
+
+def _check_output(output: Path | None, force: bool) -> None:
+    if output is not None and output.exists() and not force:
+        raise UsageError(f"{output} exists already", cure="pass --force to replace it, or another name to -o")
 
 
 def _entry(path: Path, store: Path | None) -> EntryGroup:
@@ -96,43 +235,3 @@ def _entry(path: Path, store: Path | None) -> EntryGroup:
             cure=f"fetch it first: emres fetch {path} --to STORE",
         )
     return open_entry(find_entry(Store(store), str(path)).path)
-
-
-def _imported(path: Path, store: Store, voxel_size: float | Triple | None, report: Report) -> EntryGroup:
-    name = map_stem(path)
-    report(name, "read", 0, 0)
-    return import_map(
-        path, store, name, voxel_size=voxel_size, progress=lambda done, all_: report(name, "read", done, all_)
-    )
-
-
-def _through_work_folder(
-    path: Path, output: Path, voxel_size: float | Triple | None, model: str, mask: str, device: str, report: Report
-) -> dict[str, Any]:
-    """Predict by way of a store beside the output: after a kill the same command finds it and goes on."""
-    key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    work = output.parent / f".{output.name}.{key}.emres"
-    with disk_errors(output.parent):
-        output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        group = _imported(path, Store(work), voxel_size, report)
-        facts = _predicted(group, model, mask, device, output, report)
-    except EmresError:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-    return {key: value for key, value in facts.items() if key != "store"}
-
-
-def _predicted(
-    group: EntryGroup, model: str, mask: str, device: str, output: Path | None, report: Report
-) -> dict[str, Any]:
-    job = predict_job(group.path, model, mask=mask, device=device)
-    report(group.name, "predict", 0, 0)
-    facts: Mapping[str, Any] = predict_entry(job, progress=lambda done, all_: report(group.name, "predict", done, all_))
-    told = {name: facts[name] for name in ("model", "median", "p05", "p95", "voxels", "computed")}
-    told["store"] = str(group.path / job.result)
-    if output is not None:
-        told["output"] = str(export_mrc(group, output, job.result, overwrite=True))
-    report(group.name, "done", 1, 1)
-    return told

@@ -12,7 +12,7 @@ import pytest
 
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import Store
-from emres.run import batch
+from emres.run import predict
 from emres.run.batch import BatchPlan, planned, run_batch
 from emres.run.cluster import connect
 from emres.run.ingest import import_map
@@ -75,14 +75,14 @@ def test_what_is_missing_is_planned_and_nothing_else(store: Store, toy_model: Pa
 def test_a_bug_in_one_entry_is_that_entry_s_failure(
     store: Store, toy_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = batch.predict_entry
+    real = predict.predict_entry
 
     def buggy(job, *rest):
         if job.group.name == "m1":
             raise ZeroDivisionError("oh")
         return real(job, *rest)
 
-    monkeypatch.setattr(batch, "predict_entry", buggy)
+    monkeypatch.setattr(predict, "predict_entry", buggy)
     found = by_name(run_batch(["m0", "m1", "m2"], BatchPlan(store, str(toy_model))))
     assert found["m1"].reason == "ZeroDivisionError: oh"
     assert found["m2"].status == "done"

@@ -28,12 +28,12 @@ def test_a_run_that_was_killed_goes_on_in_its_work_folder(
     toy_map: Path, toy_model: Path, tmp_path: Path, monkeypatch
 ) -> None:
     """Killed after the map was read: the second run does not read it again."""
-    from emres.run import single
+    from emres.run import predict
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(single, "predict_entry", die)
+    monkeypatch.setattr(predict, "predict_entry", die)
     with pytest.raises(KeyboardInterrupt):
         predict_input(str(toy_map), output=tmp_path / "out.mrc", model=str(toy_model))
     monkeypatch.undo()

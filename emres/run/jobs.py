@@ -1,0 +1,162 @@
+"""What a job is: from one or two maps of an entry to one local-resolution map beside them, by whatever method."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emres import __version__
+from emres.archive.store import EntryGroup
+from emres.errors import MapError, UsageError
+from emres.run.masks import MASKS
+from emres.volume.density import Statistics
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Called with (steps done, steps in all).
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Job(ABC):
+    """Everything that one result depends on. Small: it is what a worker is sent.
+
+    Parameters
+    ----------
+    entry : Path
+        ``STORE/EMD-13939.zarr``.
+    """
+
+    entry: Path
+
+    @property
+    def group(self) -> EntryGroup:
+        """The entry group."""
+        return EntryGroup(self.entry)
+
+    @property
+    def contour_level(self) -> float | None:
+        """The author's contour level, if the entry has one."""
+        level = self.group.attributes()["entry"].get("contour_level")
+        return None if level is None else float(level)
+
+    @property
+    @abstractmethod
+    def result(self) -> str:
+        """Where the answer goes: ``local_resolution/<name>``."""
+
+    @property
+    @abstractmethod
+    def in_memory(self) -> bool:
+        """Whether the whole job is one task, as its arrays fit in memory."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a hash of everything the result depends on; another hash is another result."""
+
+    @abstractmethod
+    def run(self, client: Client | None = None, progress: Progress | None = None) -> dict[str, Any]:
+        """Do the job, or return what is there if it is this very result.
+
+        Returns
+        -------
+        dict
+            The attributes of the result, and ``computed``, the number of blocks computed now.
+        """
+
+    def finished(self) -> bool:
+        """Tell whether the store already holds exactly this result."""
+        group = self.group
+        return group.has(self.result) and group.attributes(self.result).get("fingerprint") == self.fingerprint()
+
+
+def map_facts(group: EntryGroup, kind: str) -> dict[str, Any]:
+    """Return what tells one map from any other: the file it came from, and its grid."""
+    return {"map": group.attributes(kind).get("source"), "grid": asdict(group.grid(kind))}
+
+
+def mask_facts(mask: str, contour_level: float | None) -> dict[str, Any]:
+    """Return what tells one mask from any other.
+
+    Raises
+    ------
+    UsageError
+        If the mask file cannot be read.
+    """
+    return {
+        "mask": mask if mask in MASKS else _hash_of(Path(mask)),
+        "contour_level": contour_level if mask == "contour" else None,
+    }
+
+
+def hash_of_facts(facts: Mapping[str, Any]) -> str:
+    """Return the fingerprint of JSON values."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def provenance(mask: str) -> dict[str, str]:
+    """Return what every result records of its making: program, date, and the mask by name."""
+    return {
+        "program": f"emres {__version__}",
+        "mask": mask if mask in MASKS else Path(mask).name,
+        "date": dt.date.today().isoformat(),
+    }
+
+
+def check_map(group: EntryGroup, kind: str) -> None:
+    """Check that an entry holds a map and that there is something in it.
+
+    Raises
+    ------
+    StoreError
+        If it is not there.
+    MapError
+        If it is constant.
+    """
+    group.grid(kind)
+    statistics = Statistics(**group.attributes(kind)["statistics"])
+    if statistics.constant:
+        raise MapError(
+            f"the {kind} of {group.name} is constant",
+            got=f"{statistics.minimum:g} everywhere",
+            expected="a density",
+            cure="check that the file is the right map",
+        )
+
+
+def check_choices(mask: str, device: str) -> None:
+    """Check the words for mask and device.
+
+    Raises
+    ------
+    UsageError
+        If one is unknown, or there is no such mask file.
+    """
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise UsageError("unknown device", got=device, expected="auto, cpu or cuda")
+    if mask not in MASKS and not Path(mask).is_file():
+        raise UsageError(f"there is no mask {mask}", expected="auto, contour, none or a mask file")
+
+
+def resolve_device(device: str) -> str:
+    """Return ``cuda`` for ``auto`` where there is a GPU, else ``cpu``; any other name as it is."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"the mask {path} cannot be read", got=error.strerror) from error
