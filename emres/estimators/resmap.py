@@ -1,0 +1,219 @@
+"""ResMap: the finest resolution at which a wave in the map is more than the noise would make.
+
+The method of Kucukelbir, Sigworth and Tagare (Nature Methods 11, 2014), kernel exp(-r^2) as the published program
+computes it. The solvent gives the noise; at each resolution, fine to coarse, a likelihood-ratio statistic is tested
+at every voxel with a false-discovery rate of 5 % (Benjamini-Yekutieli); a voxel takes the first resolution that
+passes. Coloured noise is whitened first, without a person.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from emres.errors import UsageError
+from emres.estimators.estimate import Estimate
+from emres.estimators.resmap_kernels import LocalModel, local_model
+from emres.volume.fourier import as_tensor, radial_frequency, voxel_sizes
+from emres.volume.grid import Triple
+
+UNRESOLVED = 100.0
+# Voxels next to the surface of the largest sphere are not tested.
+_MARGIN = 9
+# Voxels by which the mask is grown before the rest counts as solvent.
+_GROWN = 3
+# Å: noise is whitened beyond this; what is coarser is the molecule's shape.
+_ELBOW = 10.0
+_WINDOWS_AT_LEAST = 8
+
+
+def resmap(
+    volume: Any, voxel_size: float | Triple, mask: Any, *, finest: float | None = None, coarsest: float | None = None,
+    step: float = 1.0, significance: float = 0.05, whiten: bool = True, device: str = "cpu",
+) -> Estimate:
+    """Estimate local resolution from one map.
+
+    Parameters
+    ----------
+    volume : (z, y, x) float32
+        Unmasked, unsharpened; a box that is no cube is as good as one.
+    voxel_size : Å, one or (z, y, x)
+    mask : (z, y, x)
+        The molecule is where it is above 0.5.
+    finest, coarsest : float, optional
+        Å, ends of the sweep: 2.2 and 4 voxels without them, as the program has it. The last level is the first
+        one at or beyond ``coarsest``.
+    step : float
+        Å between levels.
+    significance : float
+        False-discovery rate.
+    whiten : bool
+        Flatten the spectrum of the solvent first.
+    device : str
+
+    Returns
+    -------
+    Estimate
+        Resolution in Å, 100 where unresolved, 0 outside the mask.
+
+    Raises
+    ------
+    UsageError
+        If mask and map differ in shape, or molecule or solvent is missing.
+    """
+    density = as_tensor(volume, "map", device)
+    inside = as_tensor(mask, "mask", device) > 0.5
+    if inside.shape != density.shape:
+        raise UsageError("mask and map differ in shape",
+                         got=f"{tuple(inside.shape)}", expected=f"{tuple(density.shape)}")
+    solvent = ~_grown(inside, _GROWN)
+    tested = inside & _inner_ellipsoid(inside)
+    if not bool(tested.any()) or not bool(solvent.any()):
+        raise UsageError("ResMap needs molecule and solvent", got="a mask that is empty or fills the box",
+                         cure="pass a mask that leaves solvent around the molecule")
+    voxel = sum(voxel_sizes(voxel_size)) / 3
+    levels = sweep_levels(voxel, finest, coarsest, step)
+    if whiten:
+        density = whitened(density, solvent, voxel)
+    resolution = _scan(density, tested, solvent, voxel, levels, significance)
+    unresolved = inside & (resolution == 0)
+    resolution[unresolved] = UNRESOLVED
+    total = float(inside.sum())
+    return Estimate(
+        resolution=resolution.cpu().numpy(), method="resmap", definition="resmap", threshold=significance, window=0.0,
+        parameters={"finest": levels[0], "coarsest": levels[-1], "step": step, "whiten": whiten},
+        capped_share=float((inside & (resolution == levels[0])).sum()) / total,
+        unresolved_share=float(unresolved.sum()) / total,
+    )
+
+
+def sweep_levels(voxel_size: float, finest: float | None, coarsest: float | None, step: float) -> list[float]:
+    """Return the resolutions that are tested, in Å.
+
+    Examples
+    --------
+    >>> sweep_levels(1.0, None, 5.0, 1.0)
+    [2.2, 3.2, 4.2, 5.2]
+    """
+    first = round(finest or 2.2 * voxel_size, 1)
+    last = coarsest or round(4 * voxel_size * 2) / 2
+    if step <= 0 or last < first:
+        raise UsageError("a sweep has no steps", got=f"{first:g} to {last:g} Å in steps of {step:g} Å",
+                         expected="from fine to coarse")
+    return [round(first + i * step, 6) for i in range(math.ceil((last - first) / step - 1e-6) + 1)]
+
+
+def whitened(density: torch.Tensor, solvent: torch.Tensor, voxel_size: float) -> torch.Tensor:
+    """Return a map whose solvent has a flat spectrum.
+
+    Parameters
+    ----------
+    density : (z, y, x) float32
+    solvent : (z, y, x) bool
+    voxel_size : float, Å
+
+    Returns
+    -------
+    (z, y, x) float32
+        Divided by a smooth curve: the log amplitude of the solvent, fitted by a quadratic in frequency between 10 Å
+        (or 5 Fourier pixels below Nyquist, where that is coarser) and Nyquist, constant on either side.
+    """
+    shape, longest = density.shape, max(density.shape)
+    frequency = radial_frequency(shape, voxel_size, str(density.device))
+    shell = (frequency * (longest * voxel_size)).round().long()
+    amplitude = torch.fft.rfftn(density * solvent).abs()
+    count = torch.bincount(shell.flatten()).clamp_min(1)
+    profile = torch.bincount(shell.flatten(), weights=amplitude.flatten().double()) / count
+    pixels = np.arange(longest // 2 + 1)
+    low = min(longest * voxel_size / _ELBOW, longest // 2 - 5)
+    fitted = pixels[pixels >= low]
+    log_amplitude = torch.log(profile[: longest // 2 + 1].clamp_min(1e-30)).cpu().numpy()
+    curve = np.polynomial.Polynomial.fit(fitted / longest, log_amplitude[fitted], 2)
+    table = torch.from_numpy(np.exp(-curve(np.clip(np.arange(len(count)), fitted[0], fitted[-1]) / longest)))
+    gain = (table / table.min()).float().to(density.device)[shell]
+    return torch.fft.irfftn(torch.fft.rfftn(density).mul_(gain), s=shape)
+
+
+def _scan(
+    density: torch.Tensor, tested: torch.Tensor, solvent: torch.Tensor, voxel: float, levels: list[float],
+    significance: float,
+) -> torch.Tensor:
+    resolution, left = torch.zeros_like(density), tested.clone()
+    spectrum = torch.fft.rfftn(density)
+    for level in levels:
+        model = local_model(level, voxel)
+        windows = _solvent_windows(density, solvent, model.side)
+        statistic = _gain_over_constant(spectrum, density.shape, model)[left]
+        p_values = model.p_values(statistic.double().cpu().numpy() / model.noise_variance(windows))
+        passed = torch.zeros_like(left)
+        passed[left] = torch.from_numpy(p_values <= false_discovery_limit(p_values, significance)).to(left.device)
+        resolution[passed] = level
+        left &= ~passed
+        if not bool(left.any()):
+            break
+    return resolution
+
+
+def _gain_over_constant(spectrum: torch.Tensor, shape: torch.Size, model: LocalModel) -> torch.Tensor:
+    """Return y' D y at every voxel."""
+    total = torch.zeros(shape, device=spectrum.device)
+    for weights in model.filters:
+        kernel = torch.zeros(shape, device=spectrum.device)
+        kernel[: model.side, : model.side, : model.side] = torch.from_numpy(weights).float()
+        transfer = torch.fft.rfftn(kernel.roll((-model.radius,) * 3, (0, 1, 2))).conj_physical_()
+        total += torch.fft.irfftn(transfer.mul_(spectrum), s=shape).square_()
+    return total
+
+
+def _solvent_windows(density: torch.Tensor, solvent: torch.Tensor, side: int) -> np.ndarray[Any, Any]:
+    """Return the voxels of all windows of a regular tiling that hold solvent alone, (n, side^3) float64."""
+    tiles = [_tiled(values, side) for values in (density, solvent)]
+    windows = tiles[0][tiles[1].all(1)]
+    if len(windows) < _WINDOWS_AT_LEAST:
+        raise UsageError("too little solvent to take the noise from", got=f"{len(windows)} windows of {side}^3 voxels",
+                         expected=f"at least {_WINDOWS_AT_LEAST}", cure="pass a smaller mask or a coarsest level")
+    return windows.double().cpu().numpy()
+
+
+def _tiled(values: torch.Tensor, side: int) -> torch.Tensor:
+    z, y, x = (n // side for n in values.shape)
+    whole = values[: z * side, : y * side, : x * side].reshape(z, side, y, side, x, side)
+    return whole.permute(0, 2, 4, 1, 3, 5).reshape(z * y * x, side**3)
+
+
+def false_discovery_limit(p_values: np.ndarray[Any, Any], rate: float) -> float:
+    """Return the largest p-value that passes at a false-discovery rate, whatever their dependence; -1 if none.
+
+    Benjamini and Yekutieli, Annals of Statistics 29 (2001).
+
+    Examples
+    --------
+    >>> false_discovery_limit(np.array([0.001, 0.01, 0.5, 0.9]), 0.05)
+    0.01
+    """
+    ranked = np.sort(p_values)
+    ranks = np.arange(1, len(ranked) + 1)
+    passing = ranked[ranked <= rate * ranks / (len(ranked) * (1 / ranks).sum())]
+    return float(passing[-1]) if len(passing) else -1.0
+
+
+def _grown(inside: torch.Tensor, voxels: int) -> torch.Tensor:
+    """Return a mask grown by a number of voxels along each axis."""
+    grown = inside[None, None].float()
+    for _ in range(voxels):
+        grown = torch.nn.functional.max_pool3d(grown, 3, stride=1, padding=1)
+    return grown[0, 0] > 0
+
+
+def _inner_ellipsoid(inside: torch.Tensor) -> torch.Tensor:
+    """Tell which voxels lie a margin inside the largest ellipsoid of the box (a sphere in a cube)."""
+    device = inside.device
+    z, y, x = (
+        ((torch.arange(n, device=device) - (n - 1) / 2) * (n / (n - 1) / (n / 2 - _MARGIN))).square()
+        for n in inside.shape
+    )
+    squared: torch.Tensor = z[:, None, None] + y[None, :, None] + x[None, None, :]
+    return squared < 1
