@@ -57,7 +57,7 @@ class BlockPredictor:
     device: str = "cpu"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
 
-    def __call__(self, density: Array, mask: Array) -> Array:
+    def __call__(self, density: Array, mask: Array, *, core: Box | None = None) -> Array:
         """Predict where the mask is True.
 
         Parameters
@@ -65,12 +65,13 @@ class BlockPredictor:
         density : (z, y, x) float32
             Normalised as the contract says, on the working grid; index 0 lies on a multiple of the net's.
         mask : (z, y, x) bool
-            False in the halo too, unless its answer is wanted.
+        core : Box, optional
+            The part that is wanted; the rest of the density is context. All of it by default.
 
         Returns
         -------
         (z, y, x) float32
-            Å; 0 where the mask is False.
+            Å; 0 where the mask is False, and outside the core.
 
         Raises
         ------
@@ -86,6 +87,8 @@ class BlockPredictor:
                 expected="the same (z, y, x)",
             )
         resolution = np.zeros(density.shape, dtype=np.float32)
+        if core is not None:
+            mask = _only(mask, core)
         if not mask.any():
             return resolution
         net, contract = _opened(self.folder, self.weights_sha256, self.device)
@@ -137,6 +140,15 @@ def make_predictor(
     contract = read_contract(folder)
     size = contract.voxel_size if working_voxel_size is None else working_voxel_size
     return BlockPredictor(str(folder), contract.weights_sha256, float(size), device, memory_bytes)
+
+
+def _only(mask: Array, core: Box) -> Array:
+    """Return the mask with nothing outside a box."""
+    if core.shape == mask.shape:
+        return mask
+    inside = np.zeros_like(mask)
+    inside[core.slices] = mask[core.slices]
+    return inside
 
 
 def _padded_read(density: Array, read: Box) -> Array:

@@ -33,8 +33,8 @@ class BlockJob:
     Parameters
     ----------
     function : callable
-        Takes one array (z, y, x) per source, all of a block's read shape, and returns one of that shape. Small and
-        picklable: it is sent with every task.
+        Takes one array (z, y, x) per source, all of a block's read shape, and ``core=``, the box of them that is
+        wanted; returns an array of that shape. Small and picklable: it is sent with every task.
     plan : BlockPlan
     scratch : Scratch
         Holds the arrays. With a client it must be on a disk that the workers share.
@@ -82,8 +82,8 @@ def write_block(job: BlockJob, index: Shape) -> Shape:
     """
     block = job.plan.block(index)
     arrays = [np.asarray(job.scratch.open(name)[block.read.slices]) for name in job.sources]
-    result = job.function(*arrays)[block.core.slices]
-    job.scratch.open(job.target)[block.write.slices] = result
+    result = job.function(*arrays, core=block.core)
+    job.scratch.open(job.target)[block.write.slices] = result[block.core.slices]
     job.scratch.open(DONE)[index] = 1
     return index
 
@@ -136,8 +136,8 @@ def lazy_blocks(function: BlockFunction, arrays: Sequence[da.Array], plan: Block
     import dask.array as da
 
     chunked = [array.rechunk(plan.chunks) for array in arrays]
-    result = da.map_overlap(
-        function,
+    return da.map_overlap(
+        _OnBlocks(function, plan),
         *chunked,
         depth=plan.halo,
         boundary="none",
@@ -148,4 +148,14 @@ def lazy_blocks(function: BlockFunction, arrays: Sequence[da.Array], plan: Block
         meta=np.empty((0, 0, 0), dtype=np.float32),
         dtype=np.float32,
     )
-    return result
+
+
+@dataclass(frozen=True)
+class _OnBlocks:
+    """Tell a block function which part of what Dask gives it is wanted."""
+
+    function: BlockFunction
+    plan: BlockPlan
+
+    def __call__(self, *arrays: np.ndarray[Any, Any], block_id: Shape) -> np.ndarray[Any, Any]:
+        return self.function(*arrays, core=self.plan.block(block_id).core)

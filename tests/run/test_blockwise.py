@@ -11,7 +11,7 @@ from emres.archive.scratch import DiskScratch, MemoryScratch
 from emres.errors import MapError
 from emres.model.inference import BlockPredictor, make_predictor
 from emres.run.blockwise import DONE, BlockJob, blocks_to_do, create_target, lazy_blocks, run_blocks, write_block
-from emres.volume.blocks import BlockPlan, plan_blocks
+from emres.volume.blocks import BlockPlan, Box, plan_blocks
 from tests.run.conftest import GRID, toy_density
 
 SHAPE = (100, 84, 92)
@@ -21,7 +21,7 @@ SHAPE = (100, 84, 92)
 class Neighbourhood:
     """Mean over 5^3 voxels: what it gives depends on its halo of 2, and on being clipped at the faces."""
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: np.ndarray, core: object = None) -> np.ndarray:
         from scipy import ndimage
 
         return ndimage.uniform_filter(values, 5, mode="constant")
@@ -88,7 +88,7 @@ def test_blockwise_equals_whole_with_the_net(toy_model: Path, core: int) -> None
 def test_slicing_a_lazy_array_computes_only_the_blocks_under_the_slice(values: np.ndarray) -> None:
     calls = []
 
-    def counting(block: np.ndarray) -> np.ndarray:
+    def counting(block: np.ndarray, core: Box) -> np.ndarray:
         calls.append(block.shape)
         return block
 
@@ -96,6 +96,21 @@ def test_slicing_a_lazy_array_computes_only_the_blocks_under_the_slice(values: n
     assert calls == []
     lazy[:10, :10, :10].compute(scheduler="sync")
     assert calls == [(36, 36, 36)]
+
+
+def test_the_net_computes_nothing_for_the_halo_of_a_block(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The molecule lies in one block only: its neighbours see it in their halo and do nothing about it."""
+    from emres.model import inference
+
+    boxes = []
+    real = inference._forward
+    monkeypatch.setattr(inference, "_forward", lambda *given: boxes.append(given[1].shape) or real(*given))
+    plan, predictor, density, _ = net_blocks(toy_model, 36)
+    needed = np.zeros(GRID.shape, dtype=bool)
+    needed[:36, :36, :36] = True
+    lazy = lazy_blocks(predictor, [da.from_array(density), da.from_array(needed)], plan)
+    assert ((lazy.compute(scheduler="sync") > 0) == needed).all()
+    assert len(boxes) == 1
 
 
 def test_a_resumed_run_computes_nothing(scratch, values: np.ndarray) -> None:
@@ -115,7 +130,7 @@ def test_an_interrupted_run_goes_on_with_the_blocks_that_are_not_done(scratch, v
 
 
 def test_a_block_is_marked_done_only_after_its_answer_is_written(scratch, values: np.ndarray) -> None:
-    def broken(block: np.ndarray) -> np.ndarray:
+    def broken(block: np.ndarray, core: Box) -> np.ndarray:
         raise MapError("no answer")
 
     job = job_on(scratch, values, plan_blocks(SHAPE, 64, halo=4), broken)

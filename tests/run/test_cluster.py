@@ -31,7 +31,7 @@ class KillsItsWorkerOnce:
 
     marker: str
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: np.ndarray, core: object) -> np.ndarray:
         if values.flat[0] > 0 and not os.path.exists(self.marker):
             Path(self.marker).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -42,7 +42,7 @@ class KillsItsWorkerOnce:
 class Fails:
     """A block that cannot be computed."""
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: np.ndarray, core: object) -> np.ndarray:
         raise EmresError("this block cannot be computed")
 
 
