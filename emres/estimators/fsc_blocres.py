@@ -127,7 +127,8 @@ class _TaperedBoxes:
         reach, size = torch.arange(self.side, device=volume.device) - self.side // 2, PADDING * self.side
         z, y, x = (centres[:, axis, None] + reach for axis in range(3))
         cubes = volume[z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]] * self.taper
-        return torch.fft.rfftn(cubes, s=(size, size, size), dim=(1, 2, 3)).flatten(1)
+        spectra: torch.Tensor = torch.fft.rfftn(cubes, s=(size, size, size), dim=(1, 2, 3)).flatten(1)
+        return spectra
 
     def _sums(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         values = a.real * b.real + a.imag * b.imag

@@ -62,7 +62,8 @@ class Spheres:
     def centres(self) -> list[Shape]:
         """Centres of all spheres, (z, y, x) voxels."""
         middle, reach = self.box_size // 2, self.box_size // 2 - self.radius
-        grid = itertools.product(range(0, self.box_size, self.step), repeat=3)
+        axis = range(0, self.box_size, self.step)
+        grid = itertools.product(axis, axis, axis)
         return [centre for centre in grid if math.dist(centre, (middle,) * 3) < reach]
 
     @property
@@ -208,7 +209,7 @@ class _Scan:
         return torch.cat([self._box_shells.fsc(torch.stack(pair) * mask) for pair in pairs])
 
     def _corrected(self, curves: torch.Tensor) -> torch.Tensor:
-        total, noise = curves
+        total, noise = curves[0], curves[1]
         first = self.spheres.randomised_shell + 2
         total[first:] = (total[first:] - noise[first:]) / (1 - noise[first:])
         return total

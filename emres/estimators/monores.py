@@ -177,14 +177,15 @@ class MonogenicAmplitude:
         rise = ((self._radius - (frequency - FLANK)) / FLANK).clamp_(0.0, 1.0)
         envelope = self._envelope(self._spectrum * _raised_cosine(rise))
         fall = ((frequency + FLANK - self._radius) / FLANK).clamp_(0.0, 1.0)
-        return torch.fft.irfftn(torch.fft.rfftn(envelope).mul_(_raised_cosine(fall)), s=self.shape)
+        smooth: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(envelope).mul_(_raised_cosine(fall)), s=self.shape)
+        return smooth
 
     def unfiltered(self) -> torch.Tensor:
         """Return the envelope of the whole volume."""
         return self._envelope(self._spectrum.clone())
 
     def _envelope(self, spectrum: torch.Tensor) -> torch.Tensor:
-        squared = torch.fft.irfftn(spectrum, s=self.shape).square_()
+        squared: torch.Tensor = torch.fft.irfftn(spectrum, s=self.shape).square_()
         spectrum = spectrum.mul_(-1j).div_(self._radius.clamp_min(1e-9))
         for axis in self._axes:
             squared += torch.fft.irfftn(spectrum * axis, s=self.shape).square_()

@@ -24,7 +24,9 @@ UNRESOLVED = 100.0
 # Voxels next to the surface of the largest sphere are not tested.
 _MARGIN = 9
 # Voxels by which the mask is grown before the rest counts as solvent.
-_GROWN = 3
+_GROWN = 2
+# A level that adds less than this share of what was found before is the last.
+_ADDED_AT_LEAST = 1e-3
 # Å: noise is whitened beyond this; what is coarser is the molecule's shape.
 _ELBOW = 10.0
 _WINDOWS_AT_LEAST = 8
@@ -134,7 +136,8 @@ def whitened(density: torch.Tensor, solvent: torch.Tensor, voxel_size: float) ->
     curve = np.polynomial.Polynomial.fit(fitted / longest, log_amplitude[fitted], 2)
     table = torch.from_numpy(np.exp(-curve(np.clip(np.arange(len(count)), fitted[0], fitted[-1]) / longest)))
     gain = (table / table.min()).float().to(density.device)[shell]
-    return torch.fft.irfftn(torch.fft.rfftn(density).mul_(gain), s=shape)
+    flat: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(density).mul_(gain), s=shape)
+    return flat
 
 
 def _scan(
@@ -150,9 +153,10 @@ def _scan(
         p_values = model.p_values(statistic.double().cpu().numpy() / model.noise_variance(windows))
         passed = torch.zeros_like(left)
         passed[left] = torch.from_numpy(p_values <= false_discovery_limit(p_values, significance)).to(left.device)
+        found = int((resolution > 0).sum())
         resolution[passed] = level
         left &= ~passed
-        if not bool(left.any()):
+        if not bool(left.any()) or int(passed.sum()) < _ADDED_AT_LEAST * found:
             break
     return resolution
 

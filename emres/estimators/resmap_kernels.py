@@ -18,8 +18,10 @@ from scipy.special import log_ndtr
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _PHI = (1 + math.sqrt(5)) / 2
-_SECOND = [(1, 0, _PHI), (-1, 0, _PHI), (0, _PHI, 1), (0, _PHI, -1), (_PHI, 1, 0), (_PHI, -1, 0)]
-_THIRD = [
+_SECOND: list[tuple[float, float, float]] = [
+    (1, 0, _PHI), (-1, 0, _PHI), (0, _PHI, 1), (0, _PHI, -1), (_PHI, 1, 0), (_PHI, -1, 0),
+]
+_THIRD: list[tuple[float, float, float]] = [
     (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1),
     (0, 1 / _PHI, _PHI), (0, -1 / _PHI, _PHI), (1 / _PHI, _PHI, 0), (-1 / _PHI, _PHI, 0),
     (_PHI, 0, 1 / _PHI), (_PHI, 0, -1 / _PHI),
@@ -97,10 +99,14 @@ def local_model(resolution: float, voxel_size: float) -> LocalModel:
 
 def _basis(points: Array) -> Array:
     columns = [np.ones(len(points))]
-    for axes, wave in ((_SECOND, lambda t: 4 * t**2 - 2), (_THIRD, lambda t: t**3 - 2.254 * t)):
-        directions = np.array(axes) / np.linalg.norm(axes, axis=1, keepdims=True)
-        columns.extend(wave(points @ directions.T).T)
+    second, third = (points @ _unit(axes).T for axes in (_SECOND, _THIRD))
+    columns.extend((4 * second**2 - 2).T)
+    columns.extend((third**3 - 2.254 * third).T)
     return np.stack(columns, axis=1)
+
+
+def _unit(axes: list[tuple[float, float, float]]) -> Array:
+    return np.asarray(np.array(axes) / np.linalg.norm(axes, axis=1, keepdims=True))
 
 
 def chi_square_tail(values: Array, weights: Array) -> Array:
