@@ -155,7 +155,7 @@ def show_outcomes(console: Console, outcomes: Sequence[Outcome], columns: Mappin
                 outcome.name,
                 outcome.status,
                 *(_cell(outcome.facts.get(key)) for key in columns),
-                f"{outcome.seconds:.1f}",
+                f"{outcome.facts.get('seconds', outcome.seconds):.1f}",
             ]
             for outcome in outcomes
             if outcome.status != "failed"

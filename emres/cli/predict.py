@@ -38,7 +38,7 @@ def predict(console: Console, source: str, **options: Any) -> int:
     start = time.perf_counter()
     with console.progress(1, "maps") as report:
         facts = predict_input(source, report=report, **options)
-    facts["seconds"] = round(time.perf_counter() - start, 3)
+    facts["seconds"] = round(time.perf_counter() - start, 3)  # all of it, reading and writing too
     if console.as_json:
         console.data(facts)
         return 0

@@ -19,7 +19,7 @@ from emres.errors import EmresError
 from emres.run.estimate import HALF_MAPS, estimate_job
 from emres.run.export import export_mrc, export_name
 from emres.run.fetch import FetchPlan, fetch_into_store, find_entry
-from emres.run.jobs import Job
+from emres.run.jobs import Job, run_timed
 from emres.run.methods import is_method, make_recipe
 from emres.run.outcome import Outcome, Report, no_report, outcome_of, stoppable
 from emres.run.predict import predict_job
@@ -164,7 +164,7 @@ def _conduct(name: str, plan: BatchPlan, client: Client | None, report: Report) 
 def _done(name: str, stage: str, job: Job, client: Client | None, report: Report) -> Mapping[str, Any]:
     if client is not None and job.in_memory and not job.finished():
         return _done_on_worker(name, stage, job, client, report)
-    return job.run(client, lambda done, total: report(name, stage, done, total))
+    return run_timed(job, client, lambda done, total: report(name, stage, done, total))
 
 
 def _done_on_worker(name: str, stage: str, job: Job, client: Client, report: Report) -> Mapping[str, Any]:
@@ -172,7 +172,7 @@ def _done_on_worker(name: str, stage: str, job: Job, client: Client, report: Rep
     from distributed import CancelledError, KilledWorker
     from distributed import TimeoutError as NotYetError
 
-    future = client.submit(job.run, key=f"{stage}-{name}-{job.fingerprint()[:12]}", pure=False)
+    future = client.submit(run_timed, job, key=f"{stage}-{name}-{job.fingerprint()[:12]}", pure=False)
     try:
         while True:
             try:

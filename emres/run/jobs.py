@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emres import __version__
+from emres.archive.disk import disk_errors, only_writer
 from emres.archive.store import EntryGroup
 from emres.errors import MapError, UsageError
 from emres.run.masks import MASKS
@@ -71,10 +74,33 @@ class Job(ABC):
             The attributes of the result, and ``computed``, the number of blocks computed now.
         """
 
+    @contextmanager
+    def only_here(self) -> Iterator[None]:
+        """Keep other runs from working on this result meanwhile.
+
+        Raises
+        ------
+        StoreError
+            If another run is at it.
+        """
+        work = self.group.work
+        with disk_errors(work):
+            work.mkdir(parents=True, exist_ok=True)
+            with only_writer(work / f"{self.result.replace('/', '+')}.job"):
+                yield
+        self.group.tidy()
+
     def finished(self) -> bool:
         """Tell whether the store already holds exactly this result."""
         group = self.group
         return group.has(self.result) and group.attributes(self.result).get("fingerprint") == self.fingerprint()
+
+
+def run_timed(job: Job, client: Client | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Do a job and tell how long the work itself took: ``seconds``, without waiting for a worker."""
+    start = time.perf_counter()
+    facts = job.run(client, progress)
+    return {**facts, "seconds": round(time.perf_counter() - start, 3)}
 
 
 def map_facts(group: EntryGroup, kind: str) -> dict[str, Any]:

@@ -187,13 +187,19 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
     if job.finished():
         _forget_other_work(job)
         return {**job.group.attributes(job.result), "computed": 0}
-    scratch = _scratch(job)
+    if job.in_memory:
+        return _predict(job, MemoryScratch(), None, progress)
+    with job.only_here():
+        return _predict(job, _disk_scratch(job), client, progress)
+
+
+def _predict(job: PredictJob, scratch: Scratch, client: Client | None, progress: Progress | None) -> dict[str, Any]:
     blocks = BlockJob(job.predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}")
     if not scratch.notes().get("ready"):
         _make_ready(job, blocks)
     total, computed = len(blocks.plan), 0
     done = total - len(blocks_to_do(blocks))
-    for _ in run_blocks(blocks, client if isinstance(scratch, DiskScratch) else None):
+    for _ in run_blocks(blocks, client):
         computed += 1
         if progress is not None:
             progress(done + computed, total)
@@ -218,9 +224,7 @@ def _clear(job: PredictJob, scratch: Scratch) -> None:
     job.group.tidy()
 
 
-def _scratch(job: PredictJob) -> Scratch:
-    if job.in_memory:
-        return MemoryScratch()
+def _disk_scratch(job: PredictJob) -> DiskScratch:
     name = f"{_work_prefix(job)}-{job.fingerprint()[:16]}-{_CORE}"
     _forget_other_work(job, name)
     return DiskScratch(job.group.work / name)

@@ -17,7 +17,7 @@ from emres.run.estimate import HALF_MAPS, estimate_job, missing_halves
 from emres.run.export import export_mrc
 from emres.run.fetch import find_entry
 from emres.run.ingest import import_map
-from emres.run.jobs import Job
+from emres.run.jobs import Job, run_timed
 from emres.run.methods import Recipe
 from emres.run.outcome import Report, no_report
 from emres.run.predict import predict_job
@@ -28,7 +28,7 @@ MAP_SUFFIXES = (".map", ".mrc", ".ccp4", ".rec", ".gz", ".bz2")
 # What is told of a result, of the much that is recorded beside it.
 TOLD = (
     "model", "method", "definition", "threshold", "window", "median", "p05", "p95", "voxels",
-    "capped_share", "unresolved_share", "warnings", "computed",
+    "capped_share", "unresolved_share", "warnings", "computed", "seconds",
 )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def predict_input(
     work = _Work(
         "predict", lambda group: predict_job(group.path, model, mask=mask, device=device), store, voxel_size, report
     )
-    if _is_file(source):
+    if is_map_file(source):
         return work.through_files({"map": Path(source)}, output, force)
     return work.on_entry(source, output, force)
 
@@ -123,7 +123,7 @@ def estimate_input(
         "estimate", lambda group: estimate_job(group.path, recipe, mask=mask, device=device), store, voxel_size, report
     )
     halves = dict(zip(HALF_MAPS, half_maps or (), strict=False))
-    if source is not None and not _is_file(source):
+    if source is not None and not is_map_file(source):
         if halves:
             raise UsageError(f"{source} is an entry, and half map files were given beside it", cure=_IMPORT_HALVES)
         return work.on_entry(source, output, force)
@@ -152,7 +152,8 @@ def told(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in TOLD if name in facts}
 
 
-def _is_file(source: str) -> bool:
+def is_map_file(source: str) -> bool:
+    """Tell whether a user's word is a map file, not an entry."""
     path = Path(source)
     return path.suffix in MAP_SUFFIXES or path.is_file()
 
@@ -170,7 +171,7 @@ class _Work:
     def on_entry(self, source: str, output: Path | None, force: bool) -> dict[str, Any]:
         """Work on an entry group, or on an entry of the store."""
         _check_output(output, force)
-        return self._done(_entry(Path(source), self.store), output)
+        return self._done(find_source(source, self.store), output)
 
     def through_files(self, files: Mapping[str, Path], output: Path | None, force: bool) -> dict[str, Any]:
         """Work on map files, by way of the store or of a work folder."""
@@ -212,7 +213,7 @@ class _Work:
     def _done(self, group: EntryGroup, output: Path | None) -> dict[str, Any]:
         job = self.job_of(group)
         self.report(group.name, self.stage, 0, 0)
-        facts = told(job.run(progress=lambda done, all_: self.report(group.name, self.stage, done, all_)))
+        facts = told(run_timed(job, progress=lambda done, all_: self.report(group.name, self.stage, done, all_)))
         facts["store"] = str(group.path / job.result)
         if output is not None:
             facts["output"] = str(export_mrc(group, output, job.result, overwrite=True))
@@ -225,7 +226,15 @@ def _check_output(output: Path | None, force: bool) -> None:
         raise UsageError(f"{output} exists already", cure="pass --force to replace it, or another name to -o")
 
 
-def _entry(path: Path, store: Path | None) -> EntryGroup:
+def find_source(source: str, store: Path | None) -> EntryGroup:
+    """Return the entry that a user's word means: an entry group, or a name in a store.
+
+    Raises
+    ------
+    UsageError, StoreError
+        If there is none.
+    """
+    path = Path(source)
     if path.suffix == ".zarr" or path.is_dir():
         return open_entry(path)
     if store is None:
@@ -234,4 +243,4 @@ def _entry(path: Path, store: Path | None) -> EntryGroup:
             expected="a map file, STORE/EMD-13939.zarr, or an entry with --to STORE",
             cure=f"fetch it first: emres fetch {path} --to STORE",
         )
-    return open_entry(find_entry(Store(store), str(path)).path)
+    return open_entry(find_entry(Store(store), source).path)

@@ -97,7 +97,8 @@ def progress_of(store: Path | str) -> dict[str, Any]:
     """
     groups = list(_existing(store))
     work = Path(store) / ".work"
-    under_way = [_unfinished(folder) for entry in sorted(work.glob("*")) for folder in sorted(entry.glob("*"))]
+    folders = (folder for folder in sorted(work.glob("*/*")) if folder.is_dir())
+    under_way = [_unfinished(folder) for folder in folders]
     return {"entries": len(groups), "predicted": sum(bool(group.results()) for group in groups), "under_way": under_way}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import EntryGroup, Store, open_volume
-from emres.errors import MapError, ModelError, UsageError
+from emres.errors import MapError, ModelError, StoreError, UsageError
 from emres.run import predict as predict_module
 from emres.run.ingest import import_map
 from emres.run.predict import PredictJob, predict_entry, predict_job
@@ -187,3 +187,15 @@ def test_words_that_mean_nothing_are_refused_before_any_work(entry, toy_model: P
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError):
         predict_job(entry.path, str(tmp_path / "empty"))
+
+
+def test_a_second_run_of_the_same_big_map_is_told_who_is_at_it(entry, toy_model: Path, small_cores: None) -> None:
+    job = on_disk(predict_job(entry.path, str(toy_model)))
+
+    def second(done: int, total: int) -> None:
+        if done == 1:
+            with pytest.raises(StoreError, match="another run"):
+                predict_entry(job)
+
+    assert predict_entry(job, progress=second)["computed"] == len(job.plan)
+    assert not entry.work.exists()
