@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from emres import __version__
-from emres.cli import batch, demo, estimate, fetch, predict, store
+from emres.cli import batch, demo, estimate, fetch, fsc, predict, store
 from emres.cli.options import CONTEXT
 from emres.errors import EmresError
 
@@ -37,6 +37,7 @@ for command in (
     *fetch.COMMANDS,
     *predict.COMMANDS,
     *estimate.COMMANDS,
+    *fsc.COMMANDS,
     *batch.COMMANDS,
     *store.COMMANDS,
     *demo.COMMANDS,

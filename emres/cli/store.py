@@ -153,22 +153,30 @@ def import_(console: Console, source: Path, name: str, kind: str, voxel_size: fl
     type=click.Choice(["mrc", "png"]),
     help="png: a picture of the local resolution, slices and histogram.  [default: png for FILE.png, else mrc]",
 )
+@click.option("--filled", is_flag=True, help="Carry a local resolution 5 voxels beyond its mask, to colour a surface.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @with_console
-def export(console: Console, entry: Path, output: Path, kind: str | None, form: str | None, force: bool) -> int:
+def export(
+    console: Console, entry: Path, output: Path, kind: str | None, form: str | None, filled: bool, force: bool
+) -> int:
     r"""Write a volume of the store as MRC, lying exactly on the map it came from, or draw it.
 
     \b
     Examples:
       emres export store/EMD-6824.zarr
       emres export store/EMD-6824.zarr --kind map -o emd_6824.mrc
+      emres export store/EMD-6824.zarr --filled
       emres export store/EMD-6824.zarr -o emd_6824.png
     """
     from emres.archive.store import open_entry
     from emres.run.export import export_mrc, export_png
 
     as_picture = form == "png" or (form is None and output.suffix == ".png")
-    path = (export_png if as_picture else export_mrc)(open_entry(entry), output, kind, overwrite=force)
+    group = open_entry(entry)
+    if as_picture:
+        path = export_png(group, output, kind, overwrite=force)
+    else:
+        path = export_mrc(group, output, kind, overwrite=force, filled=filled)
     if console.as_json:
         console.data({"output": str(path)})
     console.say(f"output: {path}")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emres.errors import UsageError
-from emres.run.estimate import average, check_memory, facts_of, missing_halves, whole_mask
+from emres.run.estimate import average, check_memory, facts_of, missing_halves
 from emres.run.jobs import check_choices, resolve_device
-from emres.run.methods import make_recipe
+from emres.run.masks import whole_mask
+from emres.run.methods import make_recipe, warnings_of
 from emres.volume.grid import grid_of, make_volume
 from emres.volume.pyramid import MemoryPyramid
 
@@ -77,7 +78,9 @@ def estimate(
     inside = whole_mask(MemoryPyramid(average(maps), grid), mask, volumes[0].attrs.get("contour_level"))
     found = recipe.run(maps, grid, inside, resolve_device(device))
     header = {key: volumes[0].attrs[key] for key in ("emdb_id", "mrc_header") if key in volumes[0].attrs}
-    return make_volume(found.resolution, grid, kind=recipe.result, **header, **facts_of(recipe, found, []))
+    return make_volume(
+        found.resolution, grid, kind=recipe.result, **header, **facts_of(recipe, found, warnings_of(recipe, maps, grid))
+    )
 
 
 def _meant(method: str, volumes: int) -> str:

@@ -24,14 +24,13 @@ from emres.run.jobs import (
     provenance,
     resolve_device,
 )
-from emres.run.masks import mask_slabs, slabs
-from emres.run.methods import Recipe, make_recipe
+from emres.run.masks import slabs, whole_mask
+from emres.run.methods import Recipe, make_recipe, warnings_of
 from emres.run.prepare import Summary
-from emres.volume.grid import Grid, grid_of
-from emres.volume.pyramid import MemoryPyramid, Pyramid
+from emres.volume.grid import Grid
+from emres.volume.pyramid import MemoryPyramid
 
 if TYPE_CHECKING:
-    import xarray as xr
     from distributed import Client
 
     from emres.estimators.estimate import Estimate
@@ -203,15 +202,30 @@ def estimate_entry(job: EstimateJob, progress: Progress | None = None) -> dict[s
         return {**group.attributes(job.result), "computed": 0}
     tell = progress or (lambda done, total: None)
     tell(0, 1)
-    grid = job.grid
+    maps, inside = maps_and_mask(job)
+    found = job.recipe.run(maps, job.grid, inside, resolve_device(job.device))
+    attributes = _written(job, found, warnings_of(job.recipe, maps, job.grid))
+    tell(1, 1)
+    return {**attributes, "computed": 1}
+
+
+def maps_and_mask(job: EstimateJob) -> tuple[list[Array], Array]:
+    """Read the maps of a job and find their mask.
+
+    Returns
+    -------
+    one or two (z, y, x) float32, and (z, y, x) bool
+
+    Raises
+    ------
+    EmresError
+        If they do not fit in memory, or the mask cannot be had.
+    """
+    group, grid = job.group, job.grid
     check_memory(grid)
     maps = [np.asarray(group.array(kind)[...]) for kind in job.kinds]
     source = group.pyramid(job.mask_kind) if job.mask_kind else MemoryPyramid(average(maps), grid)
-    inside = whole_mask(source, job.mask, job.contour_level)
-    found = job.recipe.run(maps, grid, inside, resolve_device(job.device))
-    attributes = _written(job, found, [])
-    tell(1, 1)
-    return {**attributes, "computed": 1}
+    return maps, whole_mask(source, job.mask, job.contour_level)
 
 
 def check_memory(grid: Grid) -> None:
@@ -235,40 +249,6 @@ def check_memory(grid: Grid) -> None:
 def average(maps: Sequence[Array]) -> Array:
     """Return the mean of two half maps; one map as it is."""
     return maps[0] if len(maps) == 1 else np.asarray((maps[0] + maps[1]) * np.float32(0.5))
-
-
-def whole_mask(source: Pyramid, mask: str | xr.DataArray, contour_level: float | None) -> Array:
-    """Return the mask of a map in one piece.
-
-    Parameters
-    ----------
-    source : Pyramid
-        The map that the mask is for.
-    mask : str or DataArray
-        A word or file of :func:`emres.run.masks.mask_slabs`, or a volume (inside above 0.5).
-    contour_level : float, optional
-
-    Returns
-    -------
-    (z, y, x) bool
-
-    Raises
-    ------
-    UsageError, MapError
-        If it cannot be had, or holds no voxel.
-    """
-    grid = source.grid()
-    inside = np.zeros(grid.shape, dtype=bool)
-    if isinstance(mask, str):
-        for box, values in mask_slabs(source, mask, contour_level):
-            inside[box.slices] = values
-    elif grid_of(mask).matches(grid):
-        inside[...] = mask.values > 0.5
-    else:
-        raise UsageError("the mask lies on another grid than the map", got=f"{mask.shape}", expected=f"{grid.shape}")
-    if not inside.any():
-        raise MapError("the mask holds no voxel", cure="use another mask, or a lower contour level")
-    return inside
 
 
 def facts_of(recipe: Recipe, found: Estimate, warnings: Sequence[str]) -> dict[str, Any]:

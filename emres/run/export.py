@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emres.archive.disk import disk_errors
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_volume
 from emres.errors import StoreError, UsageError
+from emres.volume.density import fill_outside
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+FILLED_VOXELS = 5
 _CHEAP = 256**3  # voxels
 
 
-def export_mrc(group: EntryGroup, target: Path | str, kind: str | None = None, *, overwrite: bool = False) -> Path:
+def export_mrc(
+    group: EntryGroup,
+    target: Path | str,
+    kind: str | None = None,
+    *,
+    overwrite: bool = False,
+    filled: bool = False,
+) -> Path:
     """Write one kind of an entry as MRC.
 
     Parameters
@@ -23,6 +36,8 @@ def export_mrc(group: EntryGroup, target: Path | str, kind: str | None = None, *
     kind : str, optional
         The newest local resolution by default.
     overwrite : bool
+    filled : bool
+        Carry a local resolution 5 voxels beyond its mask, for colouring a surface.
 
     Returns
     -------
@@ -34,14 +49,30 @@ def export_mrc(group: EntryGroup, target: Path | str, kind: str | None = None, *
     StoreError
         If the entry has no such kind, or the file cannot be written.
     UsageError
-        If the file exists and may not be replaced.
+        If the file exists and may not be replaced, or what is to be filled is not a local resolution.
     """
     kind = kind or latest_result(group)
-    path = _path_for(target, export_name(group, kind), overwrite)
-    volume = open_volume(group.path, kind)
+    path = _path_for(target, export_name(group, kind, "_filled.mrc" if filled else ".mrc"), overwrite)
+    volume, labels = open_volume(group.path, kind), labels_of(group, kind)
+    if filled:
+        volume = _filled(volume, kind)
+        labels.append(f"filled {FILLED_VOXELS} voxels beyond the mask, for colouring only")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_mrc(path, volume, labels=labels_of(group, kind), overwrite=overwrite)
+    write_mrc(path, volume, labels=labels, overwrite=overwrite)
     return path
+
+
+def _filled(volume: xr.DataArray, kind: str) -> xr.DataArray:
+    if not kind.startswith(LOCAL_RESOLUTION):
+        raise UsageError("only a local resolution is filled", got=kind)
+    import numpy as np
+
+    # Chunk by chunk with what lies around, so that a map of any size is filled in little memory.
+    meta = np.empty((0, 0, 0), dtype=np.float32)
+    beyond = volume.data.map_overlap(
+        fill_outside, depth=FILLED_VOXELS, boundary=0, meta=meta, voxels=FILLED_VOXELS, allow_rechunk=True
+    )
+    return volume.copy(data=beyond)
 
 
 def export_png(group: EntryGroup, target: Path | str, kind: str | None = None, *, overwrite: bool = False) -> Path:

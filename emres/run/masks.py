@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from emres.archive.store import CHUNK
 from emres.errors import MapError, UsageError
 from emres.volume.blocks import Box
 from emres.volume.density import automatic_mask, block_any, grown, without_dust
-from emres.volume.grid import Grid
+from emres.volume.grid import Grid, grid_of
 from emres.volume.pyramid import Pyramid
 from emres.volume.resample import carry, resampling_matrices
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Array = np.ndarray[Any, Any]
 
@@ -59,6 +62,40 @@ def mask_slabs(source: Pyramid, mask: str, contour_level: float | None = None) -
         yield from _carried(_above(source, contour_level, level), source.grid(level), grid)
     else:
         yield from _from_file(Path(mask), grid)
+
+
+def whole_mask(source: Pyramid, mask: str | xr.DataArray, contour_level: float | None) -> Array:
+    """Return the mask of a map in one piece.
+
+    Parameters
+    ----------
+    source : Pyramid
+        The map that the mask is for.
+    mask : str or DataArray
+        A word or file of :func:`mask_slabs`, or a volume (inside above 0.5).
+    contour_level : float, optional
+
+    Returns
+    -------
+    (z, y, x) bool
+
+    Raises
+    ------
+    UsageError, MapError
+        If it cannot be had, or holds no voxel.
+    """
+    grid = source.grid()
+    inside = np.zeros(grid.shape, dtype=bool)
+    if isinstance(mask, str):
+        for box, values in mask_slabs(source, mask, contour_level):
+            inside[box.slices] = values
+    elif grid_of(mask).matches(grid):
+        inside[...] = mask.values > 0.5
+    else:
+        raise UsageError("the mask lies on another grid than the map", got=f"{mask.shape}", expected=f"{grid.shape}")
+    if not inside.any():
+        raise MapError("the mask holds no voxel", cure="use another mask, or a lower contour level")
+    return inside
 
 
 def slabs(grid: Grid, axis: int = 0, thickness: int = CHUNK) -> Iterator[Box]:

@@ -152,6 +152,15 @@ class Recipe:
         return estimator(*maps, grid.voxel_size, device=device, **settings).within(mask)
 
 
+def warnings_of(recipe: Recipe, maps: Sequence[Array], grid: Grid) -> list[str]:
+    """Return what makes an answer doubtful: a map that was masked, low-passed or sharpened before a one-map method."""
+    if recipe.halves:
+        return []
+    from emres.estimators.suspicion import suspect
+
+    return list(suspect(maps[0], grid.voxel_size).sentences)
+
+
 def make_recipe(
     method: str, definition: str | None = None, threshold: float | None = None, **settings: float | None
 ) -> Recipe:
