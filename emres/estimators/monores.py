@@ -225,6 +225,8 @@ def _scan(
         envelope, signal, noise = signal_and_noise(sweep.voxel_size / level, active)
         strongest = max(strongest, float(signal.mean()))
         if float(signal.mean()) < SIGNAL_SHARE * strongest or _z_score(signal, noise) < Z_SCORE:
+            if i == 0:
+                resolution.masked_fill_(inside, level)  # noise alone: "this or worse", not an empty map
             break
         last = level
         above = active & (envelope > quantile(noise, significance))

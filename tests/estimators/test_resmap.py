@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from emres.errors import UsageError
+from emres.estimators.resmap import UNRESOLVED, false_discovery_limit, resmap, sweep_levels, whitened
+from emres.estimators.resmap_kernels import chi_square_tail, local_model
+from emres.volume.fourier import as_tensor, radial_power
+
+
+def test_every_voxel_of_the_mask_gets_a_level_or_counts_as_unresolved(ball):
+    found = resmap(ball.mean, 1.0, ball.mask, finest=4.2, coarsest=7.0)
+    inside = found.resolution[ball.mask > 0.5]
+    levels = np.float32([*sweep_levels(1.0, 4.2, 7.0, 1.0), UNRESOLVED])
+    assert np.isin(inside, levels).all()
+    assert (found.resolution[ball.mask <= 0.5] == 0).all()
+    assert found.unresolved_share == pytest.approx(np.mean(inside == UNRESOLVED))
+
+
+def test_detail_is_found_and_noise_is_not(ball):
+    detail = resmap(ball.mean, 1.0, ball.mask, finest=5.2, coarsest=7.0)
+    alone = resmap((ball.first - ball.second) / 2, 1.0, ball.mask, finest=5.2, coarsest=7.0)
+    assert detail.unresolved_share < 0.5
+    assert alone.unresolved_share > 0.99
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_scaling_the_map_changes_nothing(factor, ball):
+    plain, scaled = (resmap(ball.mean * np.float32(f), 1.0, ball.mask, finest=5.2, coarsest=6.0).resolution
+                     for f in (1, factor))
+    assert np.mean(plain == scaled) > 0.9999
+
+
+def test_the_statistic_of_unit_noise_follows_the_null_distribution():
+    model = local_model(4.2, 1.0)
+    windows = np.random.default_rng(3).normal(size=(20000, model.side**3))
+    statistic = ((windows @ model.filters.reshape(len(model.filters), -1).T) ** 2).sum(1)
+    assert statistic.mean() == pytest.approx(model.eigenvalues.sum(), rel=0.02)
+    assert model.noise_variance(windows) == pytest.approx(1.0, rel=0.02)
+    assert np.mean(np.exp(chi_square_tail(statistic[statistic > 4], model.eigenvalues)) < 0.01) > 0
+    assert np.mean(model.p_values(statistic) < 0.01) == pytest.approx(0.01, abs=0.004)
+
+
+def test_a_constant_and_a_window_of_the_model_itself_are_told_apart():
+    model = local_model(5.2, 1.0)
+    filters = model.filters.reshape(len(model.filters), -1)
+    np.testing.assert_allclose(filters @ np.ones(filters.shape[1]), 0, atol=1e-10)
+    np.testing.assert_allclose(filters @ filters.T, np.diag(model.eigenvalues), atol=1e-10)
+
+
+@pytest.mark.parametrize("degrees", [2, 5, 16])
+def test_the_tail_of_equal_weights_is_the_chi_square_distributions(degrees):
+    values = degrees * np.array([1.5, 3.0, 6.0])
+    expected = chi2.logsf(values, degrees)
+    np.testing.assert_allclose(chi_square_tail(values, np.ones(degrees)), expected, atol=0.06)
+
+
+def test_no_discovery_where_all_p_values_are_uniform():
+    assert false_discovery_limit(np.linspace(0.001, 1, 1000), 0.05) == -1.0
+
+
+def test_whitening_flattens_the_spectrum_of_coloured_solvent():
+    random = np.random.default_rng(1).normal(size=(40, 40, 40)).astype(np.float32)
+    smooth = as_tensor(random + 2 * np.roll(random, 1, 0) + 2 * np.roll(random, 1, 1) + 2 * np.roll(random, 1, 2))
+    frequency, before = radial_power(smooth, 1.0)
+    _, after = radial_power(whitened(smooth, as_tensor(np.ones_like(random)) > 0, 1.0), 1.0)
+    beyond = frequency > 0.12
+    assert np.ptp(np.log(after[beyond])) < 0.5 * np.ptp(np.log(before[beyond]))
+
+
+@pytest.mark.parametrize("mask", [np.zeros((48, 48, 48)), np.ones((48, 48, 48))])
+def test_a_mask_without_molecule_or_solvent_is_refused(mask, ball):
+    with pytest.raises(UsageError, match="molecule and solvent"):
+        resmap(ball.mean, 1.0, mask)
+
+
+def test_too_little_solvent_is_refused(ball):
+    mask = np.ones((48, 48, 48))
+    mask[:12, :12, :12] = 0
+    with pytest.raises(UsageError, match="too little solvent"):
+        resmap(ball.mean, 1.0, mask, finest=9.0, coarsest=9.0)
