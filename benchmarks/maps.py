@@ -19,10 +19,8 @@ Array = np.ndarray[Any, Any]
 _NOISE = 0.05
 
 
-def ball_entry(folder: Path, side: int, voxel_size: float) -> EntryGroup:
+def ball_entry(folder: Path, side: int, voxel_size: float, share: float = 0.15) -> EntryGroup:
     """Put a box of noise with a textured ball in its middle into a new store.
-
-    The ball's radius is a third of the box: 15 % of its volume, as molecules have.
 
     Parameters
     ----------
@@ -31,17 +29,20 @@ def ball_entry(folder: Path, side: int, voxel_size: float) -> EntryGroup:
         Voxels.
     voxel_size : float
         Å.
+    share : float
+        Of the box's volume that the ball fills.
 
     Returns
     -------
     EntryGroup
     """
+    radius = side * (0.75 * share / np.pi) ** (1 / 3)
     grid = Grid((side,) * 3, (voxel_size,) * 3)
     group = Store(folder).create(f"ball-{side}", {"title": "a ball"})
     tile = _tile()
     with VolumeWriter(group, "map", grid) as writer:
         for box in slabs(grid):
-            writer.add(0, _slab(box, grid, tile))
+            writer.add(0, _slab(box, grid, radius, tile))
         writer.commit({"source": {"name": f"ball-{side}"}})
     return group
 
@@ -54,11 +55,11 @@ def _tile() -> tuple[Array, Array]:
     return 1 + texture / (3 * texture.std()), _NOISE * noise
 
 
-def _slab(box: Box, grid: Grid, tile: tuple[Array, Array]) -> Array:
+def _slab(box: Box, grid: Grid, radius: float, tile: tuple[Array, Array]) -> Array:
     repeats = [-(-n // CHUNK) for n in box.shape]
     texture, noise = (np.tile(part, repeats)[tuple(slice(n) for n in box.shape)] for part in tile)
     z, y, x = (
         np.arange(a, b, dtype=np.float32) - n / 2 for a, b, n in zip(box.start, box.stop, grid.shape, strict=True)
     )
     distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
-    return np.asarray(np.where(distance < grid.shape[0] / 3, texture, 0) + noise)
+    return np.asarray(np.where(distance < radius, texture, 0) + noise)
