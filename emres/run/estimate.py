@@ -204,6 +204,11 @@ def estimate_entry(job: EstimateJob, progress: Progress | None = None) -> dict[s
     tell(0, 1)
     maps, inside = maps_and_mask(job)
     found = job.recipe.run(maps, job.grid, inside, resolve_device(job.device))
+    if not job.recipe.resolved(found.resolution).any():
+        raise MapError(
+            f"{job.recipe.name} found no resolution anywhere in the mask",
+            cure="widen its sweep with --max-resolution, or use another mask",
+        )
     attributes = _written(job, found, warnings_of(job.recipe, maps, job.grid))
     tell(1, 1)
     return {**attributes, "computed": 1}
@@ -271,7 +276,7 @@ def _written(job: EstimateJob, found: Estimate, warnings: Sequence[str]) -> dict
     with VolumeWriter(group, job.result, grid) as writer:
         for box in slabs(grid):
             values = found.resolution[box.slices]
-            summary.add(values)
+            summary.add(job.recipe.resolved(values))
             writer.add(0, values)
         attributes = {
             "fingerprint": job.fingerprint(),

@@ -43,6 +43,8 @@ class Estimator:
         Name for users -> name of the function's argument.
     whole : sequence of str
         Settings that are whole numbers.
+    unresolved : float, optional
+        The value that stands for "no resolution found" inside the mask.
     """
 
     module: str
@@ -51,6 +53,7 @@ class Estimator:
     masked: bool
     settings: Mapping[str, str]
     whole: Sequence[str] = ()
+    unresolved: float | None = None
 
     def __call__(self, *arguments: Any, **settings: Any) -> Estimate:
         """Run it; its module, and torch with it, is loaded here."""
@@ -79,7 +82,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
     ),
     "monores": Estimator("emres.estimators.monores", "monores", False, True, _SWEEP),
     "monores-half": Estimator("emres.estimators.monores", "monores_halves", True, True, _SWEEP),
-    "resmap": Estimator("emres.estimators.resmap", "resmap", False, True, _SWEEP),
+    "resmap": Estimator("emres.estimators.resmap", "resmap", False, True, _SWEEP, unresolved=100.0),
 }
 
 
@@ -122,6 +125,11 @@ class Recipe:
     def halves(self) -> bool:
         """Whether two half maps are read, or the one map."""
         return ESTIMATORS[self.estimator].halves
+
+    def resolved(self, resolution: Array) -> Array:
+        """Return a resolution map (Å) with 0 where none was found, too."""
+        mark = ESTIMATORS[self.estimator].unresolved
+        return resolution if mark is None else np.where(resolution == np.float32(mark), np.float32(0), resolution)
 
     def run(self, maps: Sequence[Array], grid: Grid, mask: Array, device: str = "cpu") -> Estimate:
         """Estimate the local resolution of one map or of two half maps.

@@ -17,6 +17,7 @@ from emres.volume.density import (
     RunningStatistics,
     automatic_mask,
     block_any,
+    fill_outside,
     grown,
     robust_statistics,
     soft_edge,
@@ -226,3 +227,39 @@ def test_an_edge_without_width_is_the_mask_and_a_negative_one_is_refused() -> No
     np.testing.assert_array_equal(soft_edge(mask, 0), mask)
     with pytest.raises(UsageError, match="width"):
         soft_edge(mask, -1)
+
+
+def resolution_map(shape: tuple[int, int, int] = (40, 36, 44), seed: int = 3) -> np.ndarray:
+    """A ball of values, 0 outside."""
+    z, y, x = (np.arange(n) - n / 2 for n in shape)
+    ball = z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2 < 100
+    return (np.random.default_rng(seed).uniform(2, 8, shape) * ball).astype(np.float32)
+
+
+def test_filling_keeps_what_is_there_and_takes_the_nearest_beyond() -> None:
+    values = resolution_map()
+    filled = fill_outside(values, 5)
+    distance = ndimage.distance_transform_edt(values == 0)
+    assert np.array_equal(filled[values > 0], values[values > 0])
+    assert np.array_equal(filled > 0, distance <= 5)
+    inside = np.argwhere(values > 0)
+    beyond = np.argwhere((values == 0) & (filled > 0))
+    for voxel in beyond[:: len(beyond) // 100]:
+        squared = ((inside - voxel) ** 2).sum(axis=1)
+        nearest = inside[squared == squared.min()]
+        assert filled[tuple(voxel)] in values[tuple(nearest.T)]
+
+
+def test_filling_in_parts_that_overlap_equals_filling_the_whole() -> None:
+    values, reach = resolution_map(), 5
+    parts = []
+    for start in range(0, values.shape[0], 8):
+        low = max(start - reach, 0)
+        parts.append(fill_outside(values[low : start + 8 + reach], reach)[start - low : start - low + 8])
+    assert np.array_equal(np.concatenate(parts), fill_outside(values, reach))
+
+
+@pytest.mark.parametrize("value", [0.0, 4.0])
+def test_there_is_nothing_to_fill_in_a_map_without_mask_or_molecule(value: float) -> None:
+    values = np.full((4, 4, 4), value, dtype=np.float32)
+    assert np.array_equal(fill_outside(values), values)
