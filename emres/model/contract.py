@@ -73,6 +73,11 @@ class Contract:
         """``emres-small@0.1``: what a prediction is filed under."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def reach(self) -> int:
+        """Voxels round a wanted voxel that a box may hold: its halo, and what lies before the next multiple."""
+        return self.halo + self.multiple
+
     def working_voxel_size(self, voxel_size: float) -> float:
         """Return the grid, in Å, on which a map of this voxel size (Å) is predicted.
 

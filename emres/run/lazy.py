@@ -100,7 +100,7 @@ def predict(
     contract, grid = read_contract(folder), grid_of(volume)
     working = grid.resampled(contract.working_voxel_size(grid.mean_voxel_size))
     plan = plan_blocks(working.shape, _rounded(core or _CORE, contract.multiple), contract.halo, contract.multiple)
-    density, needed, inside = _prepared(volume, grid, working, mask)
+    density, needed, inside = _prepared(volume, grid, working, mask, contract.reach)
     predictor = make_predictor(folder, working_voxel_size=working.voxel_size[0], device=resolve_device(device))
     on_working_grid = lazy_blocks(predictor, (density, needed), plan)
     chunks = plan_blocks(grid.shape, core or _CORE)
@@ -122,7 +122,9 @@ def _rounded(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _prepared(volume: xr.DataArray, grid: Grid, working: Grid, mask: str | xr.DataArray) -> tuple[da.Array, ...]:
+def _prepared(
+    volume: xr.DataArray, grid: Grid, working: Grid, mask: str | xr.DataArray, reach: int
+) -> tuple[da.Array, ...]:
     """Return density and need on the working grid and the mask on the map's, as lazy arrays of one chunk."""
     import dask
     import dask.array as da
@@ -130,19 +132,20 @@ def _prepared(volume: xr.DataArray, grid: Grid, working: Grid, mask: str | xr.Da
     given = mask if isinstance(mask, str) else mask.data
     if not isinstance(mask, str) and not grid_of(mask).matches(grid):
         raise UsageError("the mask lies on another grid than the volume", got=f"{mask.shape}", expected=f"{grid.shape}")
-    arrays = dask.delayed(_prepare, nout=3)(volume.data, given, grid, working, volume.attrs.get("contour_level"))
+    level = volume.attrs.get("contour_level")
+    arrays = dask.delayed(_prepare, nout=3)(volume.data, given, grid, working, level, reach)
     shapes = ((working.shape, np.float32), (working.shape, np.bool_), (grid.shape, np.bool_))
     return tuple(da.from_delayed(part, shape, dtype) for part, (shape, dtype) in zip(arrays, shapes, strict=True))
 
 
 def _prepare(
-    values: Array, mask: str | Array, grid: Grid, working: Grid, contour_level: float | None
+    values: Array, mask: str | Array, grid: Grid, working: Grid, contour_level: float | None, reach: int
 ) -> tuple[Array, Array, Array]:
     source = MemoryPyramid(np.asarray(values, dtype=np.float32), grid)
     whole = Box((0, 0, 0), grid.shape)
     boxes = mask_slabs(source, mask, contour_level) if isinstance(mask, str) else [(whole, np.asarray(mask) > 0.5)]
     scratch = MemoryScratch()
-    prepare(source, boxes, working, scratch)
+    prepare(source, boxes, working, scratch, reach=reach)
     return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK)
 
 

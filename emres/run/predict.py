@@ -211,7 +211,8 @@ def _predict(job: PredictJob, scratch: Scratch, client: Client | None, progress:
 def _make_ready(job: PredictJob, blocks: BlockJob) -> None:
     source = job.group.pyramid(job.kind)
     try:
-        prepare(source, mask_slabs(source, job.mask, job.contour_level), job.grids[1], blocks.scratch)
+        mask = mask_slabs(source, job.mask, job.contour_level)
+        prepare(source, mask, job.grids[1], blocks.scratch, reach=job.contract.reach)
         create_target(blocks, chunk=math.gcd(_CORE, CHUNK))
     except EmresError:  # an input that cannot be used leaves nothing behind
         _clear(job, blocks.scratch)

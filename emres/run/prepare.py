@@ -16,7 +16,7 @@ from emres.errors import MapError
 from emres.run.masks import slabs
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.density import Normalisation, robust_statistics
+from emres.volume.density import Normalisation, RobustStatistics
 from emres.volume.grid import Grid, Shape
 from emres.volume.pyramid import Pyramid
 from emres.volume.resample import Matrix, Sliceable, apply_matrices, carry, coverage, resampling_matrices, support
@@ -25,11 +25,11 @@ Array = np.ndarray[Any, Any]
 
 MASK, DENSITY, NEEDED, PREDICTION = "mask", "density", "needed", "prediction"
 
-_SAMPLES = 2**24  # voxels from which the normalisation is taken; every voxel of maps up to 256^3
+_SAMPLES = 2**20  # voxels from which the median outside the molecule is taken
 
 
-def prepare(source: Pyramid, mask: Iterable[tuple[Box, Array]], working: Grid, scratch: Scratch) -> None:
-    """Write the mask, the normalised density on the working grid, and where on it the net is needed.
+def prepare(source: Pyramid, mask: Iterable[tuple[Box, Array]], working: Grid, scratch: Scratch, *, reach: int) -> None:
+    """Write the mask, where on the working grid the net is needed, and the normalised density round there.
 
     Parameters
     ----------
@@ -40,51 +40,63 @@ def prepare(source: Pyramid, mask: Iterable[tuple[Box, Array]], working: Grid, s
     working : Grid
         The model's grid over the map's box.
     scratch : Scratch
-        Receives ``mask`` (on the map's grid), ``density`` and ``needed`` (on the working grid).
+        Receives ``mask`` (on the map's grid), ``needed`` and ``density`` (on the working grid; zeros where nothing
+        that is needed can depend on it).
+    reach : int
+        How far round the needed voxels the net may look.
 
     Raises
     ------
     MapError
         If the map or its mask is unusable: constant, empty mask, another grid.
     """
-    grid, density = source.grid(), source.array()
+    grid = source.grid()
     inside = scratch.create(MASK, grid.shape, "bool")
     for box, values in mask:
         inside[box.slices] = values
-    normalisation = normalisation_of(density, inside)
-    _resample(density, grid, working, normalisation, scratch)
-    matrices = coverage(grid, working)
-    needed = scratch.create(NEEDED, working.shape, "bool")
-    for box in slabs(working):
-        needed[box.slices] = carry(inside, matrices, box) > 0
+    region = _write_needed(inside, grid, working, scratch)
+    normalisation = _resample(source.array(), grid, working, region.grown(reach).clipped(working.shape), scratch)
     scratch.note(centre=normalisation.centre, scale=normalisation.scale)
 
 
-def normalisation_of(source: Sliceable, inside: Sliceable) -> Normalisation:
-    """Return the normalisation of a map from at most 256^3 of its voxels, regularly spaced.
+def _write_needed(inside: Sliceable, grid: Grid, working: Grid, scratch: Scratch) -> Box:
+    """Write where the net is needed, and return the box round it."""
+    matrices = coverage(grid, working)
+    needed = scratch.create(NEEDED, working.shape, "bool")
+    region: Box | None = None
+    for box in slabs(working):
+        part = carry(inside, matrices, box) > 0
+        needed[box.slices] = part
+        found = bounding_box(part)
+        if found is not None:
+            placed = found.moved(box.start)
+            region = placed if region is None else region.joined(placed)
+    if region is None:
+        raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
+    return region
 
-    Raises
-    ------
-    MapError
-        If the mask is empty or the map has no contrast in it.
-    """
-    step = max(1, math.ceil((math.prod(source.shape) / _SAMPLES) ** (1 / 3)))
-    sample = (slice(None, None, step),) * 3
-    return robust_statistics(np.asarray(source[sample]), np.asarray(inside[sample]))
 
-
-def _resample(source: Sliceable, grid: Grid, working: Grid, normalisation: Normalisation, scratch: Scratch) -> None:
-    """Normalise and resample: x and y while streaming along z, then z while streaming along y."""
+def _resample(source: Sliceable, grid: Grid, working: Grid, region: Box, scratch: Scratch) -> Normalisation:
+    """Resample x and y while streaming along z, then z while streaming along y; normalise with what was gathered."""
+    inside = scratch.open(MASK)
+    statistics = RobustStatistics(max(1, math.ceil((grid.voxels / _SAMPLES) ** (1 / 3))))
     along_z, along_y, along_x = resampling_matrices(grid, working)
-    between = Grid((grid.shape[0], *working.shape[1:]), (grid.voxel_size[0], *working.voxel_size[1:]), grid.origin)
-    half = scratch.create("half", between.shape, "float32")
-    for box in slabs(between):
+    in_z, in_y, in_x = region.slices
+    half = scratch.create("half", (grid.shape[0], *region.shape[1:]), "float32")
+    for box in slabs(grid):
         values = np.asarray(source[box.slices[0]], dtype=np.float32)
-        half[box.slices] = apply_matrices(normalisation(values), (None, along_y, along_x))
+        statistics.add(values, np.asarray(inside[box.slices[0]]))
+        half[box.slices[0]] = apply_matrices(values, (None, along_y[in_y], along_x[in_x]))
+    normalisation = statistics.result()
     density = scratch.create(DENSITY, working.shape, "float32")
-    for box in slabs(working, axis=1):
-        density[box.slices] = apply_matrices(np.asarray(half[:, box.slices[1]]), (along_z, None, None))
+    for box in slabs(working, axis=1):  # of whole chunks, as far as they reach into the region
+        rows = slice(max(box.start[1], in_y.start), min(box.stop[1], in_y.stop))
+        if rows.start >= rows.stop:
+            continue
+        columns = np.asarray(half[:, rows.start - in_y.start : rows.stop - in_y.start])
+        density[in_z, rows, in_x] = normalisation(apply_matrices(columns, (along_z[in_z], None, None)))
     scratch.create("half", (1, 1, 1), "float32")  # free it
+    return normalisation
 
 
 def restore(scratch: Scratch, grid: Grid, working: Grid) -> Iterator[tuple[Box, Array]]:

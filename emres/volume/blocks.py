@@ -78,6 +78,13 @@ class Box:
             _triple(-(-b // multiple) * multiple for b in self.stop),
         )
 
+    def joined(self, other: Box) -> Box:
+        """Return the smallest box that holds this one and another."""
+        return Box(
+            _triple(min(a, b) for a, b in zip(self.start, other.start, strict=True)),
+            _triple(max(a, b) for a, b in zip(self.stop, other.stop, strict=True)),
+        )
+
     def within(self, outer: Box) -> Box:
         """Return this box in the coordinates of ``outer``: index 0 is the first voxel of ``outer``."""
         return Box(

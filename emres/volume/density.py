@@ -88,11 +88,68 @@ class Normalisation:
         return np.asarray((values - np.float32(self.centre)) * np.float32(1 / self.scale), dtype=np.float32)
 
 
-def robust_statistics(values: Array, mask: Array) -> Normalisation:
-    """Return the normalisation of a volume from where its molecule is.
+class RobustStatistics:
+    """Gather the :class:`Normalisation` of a volume slab by slab, from where its molecule is.
 
     The centre is the median outside the mask (0 where there is no outside) and the scale the root mean square
     inside: neither moves with the gain of the map, with the padding of its box, or with a mask round the molecule.
+
+    Parameters
+    ----------
+    step : int
+        The median is taken of every ``step``-th voxel along each axis; the scale of all.
+    """
+
+    def __init__(self, step: int = 1) -> None:
+        self._every = (slice(None, None, step),) * 3
+        self._outside: list[Array] = []
+        self._count, self._reference = 0, 0.0
+        self._sum, self._squares = 0.0, 0.0
+        self._lowest, self._highest = math.inf, -math.inf
+
+    def add(self, values: Array, mask: Array) -> None:
+        """Take in a slab: (z, y, x) density, and True in the molecule."""
+        sampled = self._every
+        self._outside.append(values[sampled][~mask[sampled]])
+        inside = values[mask].astype(np.float64)
+        if not inside.size:
+            return
+        if not self._count:
+            self._reference = float(inside[0])  # sums of squares about it do not lose the variance of an offset map
+        inside -= self._reference
+        self._count += inside.size
+        self._sum += float(inside.sum())
+        self._squares += float(inside @ inside)
+        self._lowest = min(self._lowest, float(inside.min()))
+        self._highest = max(self._highest, float(inside.max()))
+
+    def result(self) -> Normalisation:
+        """Return the normalisation.
+
+        Raises
+        ------
+        MapError
+            If the mask is empty or the density inside it is constant.
+        """
+        if not self._count:
+            raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
+        outside = np.concatenate(self._outside)
+        centre = float(np.median(outside)) if outside.size else 0.0
+        shift = centre - self._reference
+        mean_square = (self._squares - 2 * shift * self._sum) / self._count + shift**2
+        scale = math.sqrt(max(mean_square, 0.0))
+        if not scale > 1e-30 or self._lowest == self._highest:
+            raise MapError(
+                "the map has no contrast inside the mask",
+                got=f"{self._count} voxels of {self._reference:.6g}",
+                expected="a density that varies",
+                cure="check that the file is the right map",
+            )
+        return Normalisation(centre, scale)
+
+
+def robust_statistics(values: Array, mask: Array) -> Normalisation:
+    """Return the normalisation of a volume that is held in memory; see :class:`RobustStatistics`.
 
     Parameters
     ----------
@@ -105,22 +162,9 @@ def robust_statistics(values: Array, mask: Array) -> Normalisation:
     MapError
         If the mask is empty or the density inside it is constant.
     """
-    inside = values[mask]
-    if inside.size == 0:
-        raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
-    outside = values[~mask]
-    centre = float(np.median(outside)) if outside.size else 0.0
-    deviations = inside.astype(np.float64)
-    deviations -= centre
-    scale = math.sqrt(float(deviations @ deviations) / inside.size)
-    if not scale > 1e-30 or float(inside.min()) == float(inside.max()):
-        raise MapError(
-            "the map has no contrast inside the mask",
-            got=f"{inside.size} voxels of {inside.flat[0]:.6g}",
-            expected="a density that varies",
-            cure="check that the file is the right map",
-        )
-    return Normalisation(centre, scale)
+    statistics = RobustStatistics()
+    statistics.add(values, mask)
+    return statistics.result()
 
 
 def automatic_mask(values: Array, voxel_size: Triple) -> Array:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Curve = np.ndarray[Any, np.dtype[np.float64]]
 
 
-
 def as_tensor(values: Any, name: str = "map", device: str = "cpu") -> torch.Tensor:
     """Return a volume as a float32 tensor on a device.
 
@@ -71,8 +70,7 @@ def voxel_sizes(voxel_size: float | Triple) -> Triple:
     """
     sizes = tuple(voxel_size) if isinstance(voxel_size, (tuple, list)) else (float(voxel_size),) * 3
     if len(sizes) != 3 or not all(size > 0 for size in sizes):
-        raise UsageError("a voxel size is not usable", got=f"{voxel_size}",
-                         expected="positive Å, one or (z, y, x)")
+        raise UsageError("a voxel size is not usable", got=f"{voxel_size}", expected="positive Å, one or (z, y, x)")
     return float(sizes[0]), float(sizes[1]), float(sizes[2])
 
 
