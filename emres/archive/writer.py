@@ -19,6 +19,7 @@ from emres.archive.attributes import LOCAL_RESOLUTION, check_kind, grid_attribut
 from emres.archive.disk import disk_errors, move_into_place, only_writer
 from emres.archive.store import CHUNK, EntryGroup
 from emres.errors import MapError
+from emres.volume.boxes import bounding_box
 from emres.volume.density import RunningStatistics, Statistics
 from emres.volume.grid import DIMS, Grid, Shape
 from emres.volume.pyramid import block_mean, pyramid_grids
@@ -217,15 +218,26 @@ class _Level:
         joined = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending, axis=self._axis)
         slab, rest = np.split(joined, [thickness], axis=self._axis)
         self._pending = [rest] if rest.size else []
-        place = [slice(None)] * 3
-        place[self._axis] = slice(self._start, self._start + slab.shape[self._axis])
-        self._array[tuple(place)] = slab
+        self._put(slab)
         self._start += slab.shape[self._axis]
         if self.next is not None:
             self.next.add(self._axis, self._reduce(slab))
 
 
+    def _put(self, slab: Array) -> None:
+        """Write the chunks of a slab that hold anything; the others are zeros as they are."""
+        filled = bounding_box(slab != 0)
+        if filled is None:
+            return
+        first = [0, 0, 0]
+        first[self._axis] = self._start
+        part = filled.aligned(CHUNK).clipped(slab.shape)
+        self._array[part.moved((first[0], first[1], first[2])).slices] = slab[part.slices]
+
+
 def _mean_of_resolved(resolution: Array) -> Array:
     """Average 2^3 voxels of a resolution map, leaving out those outside the mask (0)."""
+    if not resolution.any():
+        return block_mean(resolution)
     share = block_mean((resolution != 0).astype(np.float32))
     return np.asarray(block_mean(resolution) / np.where(share == 0, np.float32(1), share), dtype=np.float32)
