@@ -36,6 +36,8 @@ HANN_SIGMA = math.sqrt(1 / 12 - 1 / (2 * math.pi**2))
 SKIRT_BREADTH = 4.0
 SKIRT_SHARE = 0.3
 AVERAGE_BREADTH = 1.6
+# Sections that are multiplied at a time.
+_SLAB = 16
 # Below this FSC in any of the first shells a voxel is noise.
 GUARD = 0.6
 GUARDED_SHELLS = 2
@@ -148,9 +150,14 @@ def _local_fsc(
     for k in range(1, round(window / (2 * max(voxel_size))) + 1):
         weight = shell_weight(frequency, k / window, 1 / window)
         one, two = (torch.fft.irfftn(spectrum * weight, s=first.shape) for spectrum in spectra)
-        cross = blur(one * two)
-        power = blur(one.square_()).mul_(blur(two.square_())).clamp_min_(0).sqrt_()
-        yield k / window, torch.where(power > 1e-20, cross / power.clamp_min(1e-20), 0.0)
+        fsc = blur(one * two)
+        one = blur(one.square_())
+        two = blur(two.square_())
+        fsc.div_(one.mul_(two).clamp_min_(0).sqrt_().clamp_min_(1e-20))
+        # Nothing but the curve and the spectra outlives a shell: the memory of a large map is what counts.
+        del one, two, weight
+        yield k / window, fsc
+        del fsc
 
 
 def _first_crossing(
@@ -165,12 +172,14 @@ def _first_crossing(
     for shell, (frequency, fsc) in enumerate(curve):
         if shell == 0:
             crossing, before = torch.full_like(fsc, highest), torch.ones_like(fsc)
-        share = (before - threshold) / (before - fsc).clamp_min(1e-6)
         here = (fsc < threshold) & (crossing == highest)
-        crossing = torch.where(here, below + share * (frequency - below), crossing)
+        drop = (before - fsc).clamp_min_(1e-6)
+        interpolated = before.sub_(threshold).div_(drop).mul_(frequency - below).add_(below)
+        torch.where(here, interpolated, crossing, out=crossing)
         if shell < GUARDED_SHELLS:
             # A handful of Fourier modes correlate by chance: signal must show where there always is some.
-            crossing = crossing.masked_fill(fsc < GUARD, 0.0)
+            crossing.masked_fill_(fsc < GUARD, 0.0)
+        del drop, interpolated
         below, before = frequency, fsc
     return crossing
 
@@ -214,9 +223,14 @@ class WindowBlur:
 
 
 def convolve(volume: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Tensor:
-    """Multiply a (z, y, x) volume by one symmetric matrix along each axis."""
+    """Multiply a (z, y, x) volume by one symmetric matrix along each axis, part by part: one more volume of memory."""
     z, y, x = matrices
-    return (z @ torch.matmul(y, volume @ x).flatten(1)).reshape(volume.shape)
+    blurred = torch.empty_like(volume, memory_format=torch.contiguous_format)
+    for target, slab in zip(torch.split(blurred, _SLAB), torch.split(volume, _SLAB), strict=True):
+        torch.matmul(y, slab @ x, out=target)
+    for columns in torch.split(blurred.flatten(1), _SLAB * len(y), dim=1):
+        columns.copy_(z @ columns)
+    return blurred
 
 
 def gaussian_matrix(n: int, sigma: float, device: torch.device) -> torch.Tensor:

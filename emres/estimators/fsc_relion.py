@@ -29,8 +29,8 @@ from emres.volume.fourier import radial_frequency, voxel_sizes
 from emres.volume.grid import Shape, Triple
 
 # Error of an FSC read off a window (measured, 95 % of shells), and the change of resolution worth a second look.
-DOUBT = 0.05
-CONSEQUENCE = 1.25
+DOUBT = 0.04
+CONSEQUENCE = 1.3
 # The outermost part of the raised cosine that a window may cut off: there the mask is below 0.02.
 CUT_EDGE = 0.92
 

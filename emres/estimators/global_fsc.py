@@ -139,15 +139,11 @@ def shell_correlation(first: torch.Tensor, second: torch.Tensor, voxel_size: flo
     sizes = voxel_sizes(voxel_size)
     edge = max(n * size for n, size in zip(first.shape, sizes, strict=True))
     shells = int(edge / (2 * max(sizes)) + 1e-6) + 1
-    index = (radial_frequency(first.shape, sizes, str(first.device)) * edge).round_().long().clamp_max_(shells)
     one, two = torch.fft.rfftn(first), torch.fft.rfftn(second)
-    cross, power_one, power_two = (
-        _shell_sums(a.real * b.real + a.imag * b.imag, index, first.shape[2], shells)
-        for a, b in ((one, two), (one, one), (two, two))
-    )
+    cross, power_one, power_two = _shell_sums(one, two, radial_frequency(first.shape, sizes, str(first.device)) * edge)
     fsc = cross / np.sqrt(np.maximum(power_one * power_two, 1e-300))
     fsc[0] = 1.0
-    return np.arange(shells) / edge, fsc
+    return np.arange(shells) / edge, fsc[:shells]
 
 
 def randomise_beyond(volume: torch.Tensor, voxel_size: float | Triple, frequency: float, seed: int) -> torch.Tensor:
@@ -193,14 +189,21 @@ def resolution_at(frequency: Sequence[float] | Curve, fsc: Sequence[float] | Cur
     return float(1 / (where[before] + share * (where[before + 1] - where[before])))
 
 
-def _shell_sums(values: torch.Tensor, index: torch.Tensor, nx: int, shells: int) -> Curve:
-    # Of a real volume half the coefficients are kept: all but the planes x = 0 and Nyquist stand for two.
-    twice = torch.full((values.shape[2],), 2.0, dtype=torch.float64, device=values.device)
+def _shell_sums(one: torch.Tensor, two: torch.Tensor, radius: torch.Tensor) -> Curve:
+    """Return (3, shells): sums of the product of two spectra and of their squares, a few planes at a time."""
+    shells = int(radius.max()) + 2
+    sums = torch.zeros((3, shells), dtype=torch.float64, device=one.device)
+    # Of a real volume half the coefficients are kept: all but the planes x = 0 and Nyquist stand for two. Nyquist's
+    # plane lies in the last shell and beyond, where counting it twice changes nothing but its weight.
+    twice = torch.full((one.shape[2],), 2.0, dtype=torch.float64, device=one.device)
     twice[0] = 1.0
-    if nx % 2 == 0:
-        twice[-1] = 1.0
-    sums = torch.bincount(index.flatten(), (values * twice).flatten(), minlength=shells + 1)
-    return np.asarray(sums[:shells].cpu().numpy())
+    for start in range(0, len(one), _PLANES):
+        part = slice(start, start + _PLANES)
+        index = radius[part].round().long().flatten()
+        for row, (a, b) in zip(sums, ((one, two), (one, one), (two, two)), strict=True):
+            product = a[part].real * b[part].real + a[part].imag * b[part].imag
+            row += torch.bincount(index, (product * twice).flatten(), minlength=shells)
+    return np.asarray(sums.cpu().numpy())
 
 
 def _checked_mask(mask: Any, volume: torch.Tensor) -> torch.Tensor:
