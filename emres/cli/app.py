@@ -17,7 +17,7 @@ from emres.errors import EmresError
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="emres")
 def app() -> None:
-    r"""Local resolution of cryo-EM maps: one of them, or the whole EMDB.
+    """Local resolution of cryo-EM maps: one of them, or the whole EMDB.
 
     \b
     Try it on maps that ship with emres, offline:

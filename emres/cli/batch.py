@@ -49,7 +49,7 @@ def batch_predict(
     dry_run: bool,
     **prediction: str,
 ) -> int:
-    r"""Fetch what is missing, predict, and export many entries; an entry that fails never stops the others.
+    """Fetch what is missing, predict, and export many entries; an entry that fails never stops the others.
 
     --model takes a net or a reference method (fsc, fsc-relion, fsc-blocres, monores, monores-half, resmap). Whatever is
     done already is not done again: after an interruption the same command goes on.

@@ -15,7 +15,7 @@ from emres.cli.options import CONTEXT, to_store, with_console
 @to_store(required=False, default="demo")
 @with_console
 def demo(console: Console, store: Path) -> int:
-    r"""Fetch, predict and export five real maps that ship with emres; no network is needed.
+    """Fetch, predict and export five real maps that ship with emres; no network is needed.
 
     \b
     Examples:

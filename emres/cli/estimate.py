@@ -54,7 +54,7 @@ def estimate(
     half_map_2: Path | None,
     **options: Any,
 ) -> int:
-    r"""Estimate the local resolution (Å per voxel) by a reference method: local FSC, MonoRes, ResMap.
+    """Estimate the local resolution (Å per voxel) by a reference method: local FSC, MonoRes, ResMap.
 
     INPUT is a map file, an entry group (STORE/EMD-13939.zarr), or the name of an entry of the store given by --to. Half
     maps are files, or lie in the entry (emres fetch ID --half-maps). Beside half maps INPUT is where the mask is found.

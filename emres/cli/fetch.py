@@ -41,7 +41,7 @@ def fetch(
     dry_run: bool,
     print_urls: bool,
 ) -> int:
-    r"""Fetch maps from EMDB into a store (Zarr), verified, resumable, each file once.
+    """Fetch maps from EMDB into a store (Zarr), verified, resumable, each file once.
 
     \b
     Examples:

@@ -34,7 +34,7 @@ def fsc(
     mask: str,
     device: str,
 ) -> int:
-    r"""Compare two half maps: the FSC without mask, in a mask, and corrected for the mask by phase randomisation.
+    """Compare two half maps: the FSC without mask, in a mask, and corrected for the mask by phase randomisation.
 
     The half maps are two files, or those of an entry (STORE/EMD-11638.zarr, or a name in the store given by --to). The
     XML has the form of EMDB's own FSC files, for its deposition.

@@ -22,7 +22,7 @@ from emres.cli.options import CONTEXT, PATH, predicting, with_console
 @predicting
 @with_console
 def predict(console: Console, source: str, **options: Any) -> int:
-    r"""Predict the local resolution (Å per voxel) of one map.
+    """Predict the local resolution (Å per voxel) of one map.
 
     INPUT is a map file (.map, .mrc, .ccp4, also .gz or .bz2), an entry group (STORE/EMD-13939.zarr), or the name of an
     entry of the store given by --to.

@@ -15,7 +15,7 @@ from emres.cli.options import CONTEXT, PATH, to_store, with_console
 @click.argument("store", type=PATH, metavar="STORE")
 @with_console
 def list_store(console: Console, store: Path) -> int:
-    r"""List the entries of a store.
+    """List the entries of a store.
 
     \b
     Examples:
@@ -52,7 +52,7 @@ def list_store(console: Console, store: Path) -> int:
 @click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")
 @with_console
 def info(console: Console, source: Path, voxel_size: float | None) -> int:
-    r"""Show what a map file or an entry group holds.
+    """Show what a map file or an entry group holds.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def info(console: Console, source: Path, voxel_size: float | None) -> int:
 @click.argument("store", type=PATH, metavar="STORE")
 @with_console
 def status(console: Console, store: Path) -> int:
-    r"""Show how far the work in a store is: while it runs, or after it died.
+    """Show how far the work in a store is: while it runs, or after it died.
 
     \b
     Examples:
@@ -114,7 +114,7 @@ def status(console: Console, store: Path) -> int:
 @to_store()
 @with_console
 def import_(console: Console, source: Path, name: str, kind: str, voxel_size: float | None, store: Path) -> int:
-    r"""Bring a map of your own into a store.
+    """Bring a map of your own into a store.
 
     \b
     Examples:
@@ -159,7 +159,7 @@ def import_(console: Console, source: Path, name: str, kind: str, voxel_size: fl
 def export(
     console: Console, entry: Path, output: Path, kind: str | None, form: str | None, filled: bool, force: bool
 ) -> int:
-    r"""Write a volume of the store as MRC, lying exactly on the map it came from, or draw it.
+    """Write a volume of the store as MRC, lying exactly on the map it came from, or draw it.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ from emres.cli.app import run
 from emres.volume.grid import Grid, make_volume
 from tests.mirror import build_mirror
 from tests.run.conftest import toy_density
-from tests.run.conftest import toy_model as toy_model  # noqa: PLC0414 - a fixture
+from tests.run.conftest import toy_model as toy_model
 
 GRID = Grid((36, 32, 40), (2.1, 2.1, 2.1), (3.0, -4.0, 5.0))
 

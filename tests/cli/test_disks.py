@@ -80,7 +80,9 @@ def test_predict_onto_a_full_disk_leaves_no_map_and_no_work(emres, disk, big_map
     assert emres("predict", big_map, "-o", out, "--model", toy_model, "--mask", "none").code == 0
 
 
-def test_a_read_only_store_can_be_read_but_not_written(emres, disk, big_map: Path, toy_model: Path, tmp_path: Path) -> None:
+def test_a_read_only_store_can_be_read_but_not_written(
+    emres, disk, big_map: Path, toy_model: Path, tmp_path: Path
+) -> None:
     store = disk("size=40m") / "store"
     assert emres("import", big_map, "--name", "big", "--to", store).code == 0
     disk("ro")
