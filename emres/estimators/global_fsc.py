@@ -25,6 +25,8 @@ RANDOMISE_BELOW = 0.8
 # Shells beyond that one that the correction leaves alone: the mask smears each shell over its neighbours.
 SMEARED_SHELLS = 2
 
+_PLANES = 16  # of a spectrum, summed at a time
+
 
 @dataclass(frozen=True)
 class GlobalFsc:
@@ -140,7 +142,13 @@ def shell_correlation(first: torch.Tensor, second: torch.Tensor, voxel_size: flo
     edge = max(n * size for n, size in zip(first.shape, sizes, strict=True))
     shells = int(edge / (2 * max(sizes)) + 1e-6) + 1
     one, two = torch.fft.rfftn(first), torch.fft.rfftn(second)
-    cross, power_one, power_two = _shell_sums(one, two, radial_frequency(first.shape, sizes, str(first.device)) * edge)
+    twice = torch.full((one.shape[2],), 2.0, dtype=torch.float64, device=first.device)
+    # Of a real volume half the coefficients are kept: all but the planes x = 0 and Nyquist stand for two.
+    twice[0] = 1.0
+    if first.shape[2] % 2 == 0:
+        twice[-1] = 1.0
+    radius = radial_frequency(first.shape, sizes, str(first.device)).mul_(edge)
+    cross, power_one, power_two = _shell_sums(one, two, radius, twice)
     fsc = cross / np.sqrt(np.maximum(power_one * power_two, 1e-300))
     fsc[0] = 1.0
     return np.arange(shells) / edge, fsc[:shells]
@@ -189,20 +197,16 @@ def resolution_at(frequency: Sequence[float] | Curve, fsc: Sequence[float] | Cur
     return float(1 / (where[before] + share * (where[before + 1] - where[before])))
 
 
-def _shell_sums(one: torch.Tensor, two: torch.Tensor, radius: torch.Tensor) -> Curve:
+def _shell_sums(one: torch.Tensor, two: torch.Tensor, radius: torch.Tensor, weight: torch.Tensor) -> Curve:
     """Return (3, shells): sums of the product of two spectra and of their squares, a few planes at a time."""
     shells = int(radius.max()) + 2
     sums = torch.zeros((3, shells), dtype=torch.float64, device=one.device)
-    # Of a real volume half the coefficients are kept: all but the planes x = 0 and Nyquist stand for two. Nyquist's
-    # plane lies in the last shell and beyond, where counting it twice changes nothing but its weight.
-    twice = torch.full((one.shape[2],), 2.0, dtype=torch.float64, device=one.device)
-    twice[0] = 1.0
     for start in range(0, len(one), _PLANES):
         part = slice(start, start + _PLANES)
         index = radius[part].round().long().flatten()
         for row, (a, b) in zip(sums, ((one, two), (one, one), (two, two)), strict=True):
             product = a[part].real * b[part].real + a[part].imag * b[part].imag
-            row += torch.bincount(index, (product * twice).flatten(), minlength=shells)
+            row += torch.bincount(index, (product * weight).flatten(), minlength=shells)
     return np.asarray(sums.cpu().numpy())
 
 
