@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from emres.archive.scratch import DiskScratch
 from emres.archive.store import EntryGroup, Store, open_entry
 from emres.errors import StoreError
 from emres.run.blockwise import DONE
+
+_FINGERPRINT = re.compile(r"-[0-9a-f]{16}(-\d+)?\Z")  # behind the name of a result under way
 
 
 def survey(store: Path | str) -> list[dict[str, Any]]:
@@ -77,7 +80,10 @@ def describe(source: Path | str, voxel_size: float | None = None) -> dict[str, A
 
 def _described_kind(group: EntryGroup, kind: str) -> dict[str, Any]:
     attributes, grid = group.attributes(kind), group.grid(kind)
-    shown = ("statistics", "source", "model", "mask", "median", "p05", "p95", "voxels", "date", "program")
+    shown = (
+        "statistics", "source", "model", "method", "definition", "threshold", "window", "mask",
+        "median", "p05", "p95", "voxels", "capped_share", "unresolved_share", "warnings", "date", "program",
+    )  # fmt: skip
     facts = {key: attributes[key] for key in shown if key in attributes}
     return {"shape": list(grid.shape), "voxel_size": list(grid.voxel_size), "origin": list(grid.origin), **facts}
 
@@ -103,7 +109,12 @@ def progress_of(store: Path | str) -> dict[str, Any]:
 
 
 def _unfinished(folder: Path) -> dict[str, Any]:
-    found = {"name": folder.parent.name, "what": folder.name.split("-")[0].replace("+", "/"), "done": 0, "blocks": 0}
+    found = {
+        "name": folder.parent.name,
+        "what": _FINGERPRINT.sub("", folder.name).replace("+", "/", 1),
+        "done": 0,
+        "blocks": 0,
+    }
     scratch = DiskScratch(folder)
     if scratch.notes().get("ready"):
         done = np.asarray(scratch.open(DONE)[...])

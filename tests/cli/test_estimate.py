@@ -58,6 +58,8 @@ def test_a_store_keeps_maps_and_result(emres, files, tmp_path: Path) -> None:
         "estimate", store / "map.zarr", "--method", "fsc", "--definition", "blocres", "--box", 16, "--step", 4, "--json"
     ).json
     assert (other["definition"], other["window"]) == ("blocres", pytest.approx(16 * 2.1))
+    told = emres("info", store / "map.zarr", "--json").json["local_resolution/fsc-dense"]
+    assert (told["method"], told["definition"], told["threshold"]) == ("fsc", "dense", 0.143)
     [outcome] = run_batch(["map"], BatchPlan(Store(store), "fsc"))
     assert (outcome.status, outcome.facts["median"]) == ("skipped", first["median"])
 

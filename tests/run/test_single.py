@@ -102,3 +102,4 @@ def test_progress_is_read_from_the_disk_of_a_run_that_died(entry, toy_model: Pat
         predict_entry(job, progress=die_after_three)
     [row] = progress_of(entry.path.parent)["under_way"]
     assert (row["name"], row["done"], row["blocks"]) == ("toy", 3, len(job.plan))
+    assert row["what"] == job.result
