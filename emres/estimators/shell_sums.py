@@ -1,0 +1,57 @@
+"""FSC over the Fourier shells of a box, also from the coarser transform of a window cut out of it."""
+
+from __future__ import annotations
+
+import torch
+
+from emres.volume.fourier import radial_frequency
+
+
+class ShellSums:
+    """FSC of pairs of volumes over the shells of a box, from a transform that may be coarser than the box's.
+
+    Coefficients fall into narrow radial bins; a small matrix shares the bins between the shells.
+    """
+
+    def __init__(self, bins: torch.Tensor, weight: torch.Tensor, sharing: torch.Tensor) -> None:
+        self._bins, self._weight, self._sharing = bins, weight, sharing
+
+    @classmethod
+    def of_box(cls, box_size: int, device: torch.device) -> ShellSums:
+        """Return the shells of the box as RELION sums them."""
+        shells = box_size // 2 + 1
+        index = radial_frequency((box_size,) * 3, 1 / box_size, str(device)).round().long().clamp_max_(shells)
+        sharing = torch.eye(shells, shells + 1, dtype=torch.float64, device=device)
+        return cls(index.flatten(), torch.ones((), device=device), sharing)
+
+    @classmethod
+    def of_window(cls, side: int, box_size: int, device: torch.device, fineness: int = 4) -> ShellSums:
+        """Return the same shells read off the transform of a window, a triangle each."""
+        shells = box_size // 2 + 1
+        frequency = radial_frequency((side,) * 3, 1 / box_size, str(device))
+        bins = (frequency * fineness).round().long().clamp_max_(fineness * shells)
+        twice = torch.full((side // 2 + 1,), 2.0, device=device)
+        twice[0] = 1.0
+        if side % 2 == 0:
+            twice[-1] = 1.0
+        position = torch.arange(fineness * shells + 1, device=device) / fineness
+        reach = max(1.0, box_size / side)
+        offset = (position[None, :] - torch.arange(shells, device=device)[:, None]).abs() / reach
+        sharing = (1 - offset).clamp_min(0.0).double()
+        sharing[:, -1] = 0.0
+        return cls(bins.flatten(), twice.expand(frequency.shape).flatten(), sharing)
+
+    def fsc(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Return the FSC of volumes 1 and 2, 3 and 4, ...: (2 n, z, y, x) -> (n, shells) float64."""
+        spectra = torch.fft.rfftn(volumes, dim=(1, 2, 3)).flatten(1)
+        first, second = spectra[0::2], spectra[1::2]
+        pairs = ((first, second), (first, first), (second, second))
+        sums = [self._sums(a.real * b.real + a.imag * b.imag) for a, b in pairs]
+        return sums[0] / (sums[1] * sums[2]).sqrt().clamp_min(1e-30)
+
+    def _sums(self, values: torch.Tensor) -> torch.Tensor:
+        rows = []
+        for row in values * self._weight:
+            bins = torch.zeros(self._sharing.shape[1], device=row.device)
+            rows.append(self._sharing @ bins.index_add_(0, self._bins, row).double())
+        return torch.stack(rows)
