@@ -19,6 +19,7 @@ from emres.run.batch import BatchPlan, planned, run_batch
 from emres.run.cluster import connect
 from emres.run.estimate import estimate_entry, estimate_job
 from emres.run.export import export_mrc, export_png
+from emres.run.ingest import ingest
 from emres.run.methods import make_recipe
 from emres.run.single import estimate_input
 from emres.volume.grid import Grid, make_volume
@@ -99,6 +100,24 @@ def test_a_new_half_map_makes_a_new_result(entry: EntryGroup, files: dict[str, P
     changed = write_halves(tmp_path / "again", seed=2)
     entry_of(changed, Store(entry.path.parent), kinds=("half_map_2",))
     assert not job.finished()
+
+
+def test_the_map_decides_the_mask_of_half_maps_where_it_lies_on_them(
+    entry: EntryGroup, files: dict[str, Path], tmp_path: Path
+) -> None:
+    job = estimate_job(entry.path, "fsc")
+    estimate_entry(job)
+    assert job.mask_kind == "map"
+    entry_of(write_halves(tmp_path / "again", seed=2), Store(entry.path.parent), kinds=("map",))
+    assert not job.finished(), "another map, another mask"
+    cropped = Grid((32, 32, 32), (2.1,) * 3)
+    elsewhere = write_halves(tmp_path / "cropped", cropped)
+    group = entry_of({**files, "map": elsewhere["map"]}, Store(tmp_path / "other"), kinds=("half_map_1", "half_map_2"))
+    ingest(elsewhere["map"], group, "map")
+    other = estimate_job(group.path, "fsc")
+    assert other.mask_kind is None
+    estimate_entry(other)
+    assert open_volume(group.path, other.result).shape == TOY.shape
 
 
 def test_a_batch_takes_methods_as_it_takes_nets(files: dict[str, Path], tmp_path: Path) -> None:
