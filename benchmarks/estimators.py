@@ -111,8 +111,20 @@ def run_relion(first: Array, second: Array, voxel: float, sampling: float) -> fl
     with tempfile.TemporaryDirectory() as folder:
         for number, half in ((1, first), (2, second)):
             write_cube(Path(folder) / f"half_map_{number}.mrc", half, voxel)
-        command = ["relion_postprocess", "--locres", "--i", "half_map_1.mrc", "--i2", "half_map_2.mrc",
-                   "--angpix", str(voxel), "--locres_sampling", str(sampling), "--o", "out"]
+        command = [
+            "relion_postprocess",
+            "--locres",
+            "--i",
+            "half_map_1.mrc",
+            "--i2",
+            "half_map_2.mrc",
+            "--angpix",
+            str(voxel),
+            "--locres_sampling",
+            str(sampling),
+            "--o",
+            "out",
+        ]
         return seconds(lambda: subprocess.run(command, cwd=folder, check=True, capture_output=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from benchmarks.maps import ball_entry
 from benchmarks.report import Row, side_by_side
 from emres.archive.registry import find_model
 from emres.archive.store import EntryGroup
-from emres.model.bundle import open_bundle
+from emres.model.bundle import build_net, open_bundle, save_bundle
 from emres.model.contract import read_contract
 from emres.model.unet import CompactUNet
 from emres.run.predict import predict_entry, predict_job
@@ -30,31 +31,51 @@ SIDES = {"small": 32, "full": 200, "large": 256}
 CASES = (("none", 0.15, 1.15), ("auto", 0.04, 0.5), ("auto", 0.15, None))
 
 
+# The cheaper the net, the more the reading and writing round it weigh: so also with one of the 60 kFLOP a voxel that
+# the next model may cost (its weights are random; the time does not depend on them).
+HEAVY = {"channels": 40, "deep_channels": 128, "deep_layers": 3}
+
+
 def measure(size: str) -> list[Row]:
-    """Return, for each mask, the seconds of the whole prediction over those of the bare net on the whole box."""
-    side, voxel_size = SIDES[size], read_contract(find_model()).voxel_size
-    rows = []
-    for mask, share, wanted in CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            group = ball_entry(Path(folder), side, voxel_size, share)
-            net = bare_net(np.asarray(group.array()[...]))
-            whole, bare = side_by_side(partial(predict_anew, group, mask), net)
-        how = f"{whole:.2f} s / {bare:.2f} s, {torch.get_num_threads()} threads"
-        figure = f"predict {side}^3, mask {mask}, molecule {share:.0%} of the box / bare torch forward"
-        rows.append(Row(figure, whole / bare, wanted, how=how))
-    return rows
+    """Return, for each net and mask, the seconds of the whole prediction over those of the bare net on the box."""
+    with tempfile.TemporaryDirectory() as folder:
+        shipped = find_model()
+        heavy = random_bundle(Path(folder) / "heavy", shipped, HEAVY)
+        return [
+            _row(SIDES[size], model, *case)
+            for model in (shipped, heavy) for case in CASES
+        ]  # fmt: skip
 
 
-def predict_anew(group: EntryGroup, mask: str) -> None:
+def _row(side: int, model: Path, mask: str, share: float, wanted: float | None) -> Row:
+    bundle = open_bundle(model)
+    assert isinstance(bundle.net, CompactUNet)
+    cost = f"{bundle.net.flops_per_voxel / 1000:.0f} kFLOP/voxel"
+    with tempfile.TemporaryDirectory() as folder:
+        group = ball_entry(Path(folder), side, bundle.contract.voxel_size, share)
+        bare = bare_net(bundle.net, np.asarray(group.array()[...]))
+        whole, forward = side_by_side(partial(predict_anew, group, mask, model), bare)
+    how = f"{whole:.2f} s / {forward:.2f} s, {torch.get_num_threads()} threads"
+    figure = f"{cost}: {side}^3, mask {mask}, molecule {share:.0%} of the box / bare torch forward"
+    return Row(figure, whole / forward, wanted, how=how)
+
+
+def random_bundle(folder: Path, like: Path, arguments: dict[str, int]) -> Path:
+    """Save a net of other widths, with random weights and otherwise the contract of another."""
+    torch.manual_seed(0)
+    contract = replace(read_contract(like), name="heavy", arguments=arguments)
+    save_bundle(folder, build_net(contract.architecture, arguments), contract, "Random weights, for timing only.")
+    return folder
+
+
+def predict_anew(group: EntryGroup, mask: str, model: Path) -> None:
     """Predict an entry whose results were thrown away."""
     shutil.rmtree(group.path / "local_resolution", ignore_errors=True)
-    predict_entry(predict_job(group.path, mask=mask, device="cpu"))
+    predict_entry(predict_job(group.path, str(model), mask=mask, device="cpu"))
 
 
-def bare_net(density: Array) -> Callable[[], torch.Tensor]:
+def bare_net(net: CompactUNet, density: Array) -> Callable[[], torch.Tensor]:
     """Return the net as inference runs it (folded, channels last), applied to a whole box in one go."""
-    net = open_bundle(find_model()).net
-    assert isinstance(net, CompactUNet)
     net = net.folded().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     values = torch.from_numpy(density)[None, None]
 

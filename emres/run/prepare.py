@@ -163,8 +163,9 @@ class Summary:
 
     def add(self, resolution: Array) -> None:
         """Take in a slab (Å; 0 outside the mask)."""
-        index = (resolution[resolution > 0] / self._STEP).astype(np.int64)
-        self._counts += np.bincount(np.minimum(index, self._BINS - 1), minlength=self._BINS)
+        if resolution.any():
+            index = np.minimum(resolution * np.float32(1 / self._STEP), self._BINS - 1).astype(np.uint16)
+            self._counts += np.bincount(index.ravel(), minlength=self._BINS)
 
     def result(self) -> dict[str, float | int]:
         """Return voxels, median, 5th and 95th percentile (Å).
@@ -174,6 +175,7 @@ class Summary:
         MapError
             If no voxel was resolved.
         """
+        self._counts[0] = 0  # outside the mask
         total = int(self._counts.sum())
         if not total:
             raise MapError("no voxel lies inside the mask", cure="use --mask auto or none")
