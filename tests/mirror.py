@@ -11,8 +11,12 @@ from emres.archive.layout import add_entry, write_lists
 
 
 def build_mirror(
-    root: Path, maps: Mapping[str, Path | Mapping[str, Path]], *, facts: Iterable[Entry] = (),
-    others: Iterable[Entry] = (), lists: bool = True,
+    root: Path,
+    maps: Mapping[str, Path | Mapping[str, Path]],
+    *,
+    facts: Iterable[Entry] = (),
+    others: Iterable[Entry] = (),
+    lists: bool = True,
 ) -> Mirror:
     """Write a mirror with the archive's layout.
 

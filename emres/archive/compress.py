@@ -87,8 +87,12 @@ class ByteStream:
                     break
                 done += count
         except _CORRUPT as error:
-            raise MapError(f"{self.path} is cut short or corrupt", got=f"{type(error).__name__}: {error}",
-                           expected=f"a whole {self.kind} file", cure="download or copy it again") from error
+            raise MapError(
+                f"{self.path} is cut short or corrupt",
+                got=f"{type(error).__name__}: {error}",
+                expected=f"a whole {self.kind} file",
+                cure="download or copy it again",
+            ) from error
         return done
 
     def skip(self, count: int) -> int:

@@ -107,8 +107,11 @@ def _entry(root: Element) -> Entry:
     try:
         emdb_id = parse_emdb_id(root.get("emdb_id") or "")
     except UsageError as error:
-        raise ArchiveError("this document describes no EMDB entry", got=f"<{root.tag[:40]}> without a good id",
-                           expected="<emd emdb_id=...>") from error
+        raise ArchiveError(
+            "this document describes no EMDB entry",
+            got=f"<{root.tag[:40]}> without a good id",
+            expected="<emd emdb_id=...>",
+        ) from error
     pdbs = (_text_of(node) for node in root.iterfind("crossreferences/pdb_list/pdb_reference/pdb_id"))
     successors = (_text_of(node) for node in root.iterfind(".//superseded_by_list//entry"))
     return Entry(
@@ -204,8 +207,9 @@ def _scalar(value: Any) -> str:
 def _tree_of_xml(document: bytes) -> Element:
     """Parse XML without DTD and entities: the usual parsers expand them, which can fill the memory."""
     if len(document) > LARGEST_DOCUMENT:
-        raise ArchiveError("a header XML is too large", got=f"{len(document)} bytes",
-                           expected=f"at most {LARGEST_DOCUMENT}")
+        raise ArchiveError(
+            "a header XML is too large", got=f"{len(document)} bytes", expected=f"at most {LARGEST_DOCUMENT}"
+        )
     builder, parser, depth = TreeBuilder(), expat.ParserCreate(), 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -221,9 +225,12 @@ def _tree_of_xml(document: bytes) -> Element:
         builder.end(tag)
 
     def doctype(name: str, *_: object) -> None:
-        raise ArchiveError("a header XML is not what it should be",
-                           got="a web page" if name.lower() == "html" else "a document with a DTD",
-                           expected="plain XML (schema v3)", cure="check the mirror's address")
+        raise ArchiveError(
+            "a header XML is not what it should be",
+            got="a web page" if name.lower() == "html" else "a document with a DTD",
+            expected="plain XML (schema v3)",
+            cure="check the mirror's address",
+        )
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = builder.data

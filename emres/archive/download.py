@@ -37,8 +37,13 @@ _CURE = "check the network or choose another mirror (--mirror), then run again: 
 
 
 def download(
-    source: str | Path, target: Path, *, md5: str | None = None, progress: Progress | None = None,
-    session: requests.Session | None = None, patience: Patience = _PATIENCE,
+    source: str | Path,
+    target: Path,
+    *,
+    md5: str | None = None,
+    progress: Progress | None = None,
+    session: requests.Session | None = None,
+    patience: Patience = _PATIENCE,
 ) -> Path:
     """Bring a file here, verified; nothing half-written ever has the final name.
 
@@ -86,7 +91,10 @@ def download(
 
 
 def fetch_bytes(
-    source: str | Path, *, limit: int = 32 * 2**20, session: requests.Session | None = None,
+    source: str | Path,
+    *,
+    limit: int = 32 * 2**20,
+    session: requests.Session | None = None,
     patience: Patience = _PATIENCE,
 ) -> bytes:
     """Return a small document from a URL or a path.
@@ -114,7 +122,11 @@ def fetch_bytes(
 
 
 def fetch_if_changed(
-    url: str, validator: str | None, *, limit: int, session: requests.Session | None = None,
+    url: str,
+    validator: str | None,
+    *,
+    limit: int,
+    session: requests.Session | None = None,
     patience: Patience = _PATIENCE,
 ) -> tuple[bytes, str | None] | None:
     """Return a document and its validator, or None if it still is the one that ``validator`` belongs to.
@@ -140,7 +152,11 @@ def fetch_if_changed(
 
 
 def _receive(
-    source: str, partial: Partial, md5: str | None, report: Progress, session: requests.Session | None,
+    source: str,
+    partial: Partial,
+    md5: str | None,
+    report: Progress,
+    session: requests.Session | None,
     patience: Patience,
 ) -> None:
     """Bring all bytes here and verify them; wrong ones are forgotten."""
@@ -159,9 +175,7 @@ def _receive(
         raise
 
 
-def _go_on(
-    url: str, partial: Partial, report: Progress, session: requests.Session | None, patience: Patience
-) -> None:
+def _go_on(url: str, partial: Partial, report: Progress, session: requests.Session | None, patience: Patience) -> None:
     """Fetch what is missing, in one request."""
     headers, origin = {"Accept-Encoding": "identity"}, partial.origin
     if partial.resumable(url) and origin is not None and origin.validator is not None:
@@ -184,8 +198,9 @@ def _write(chunks: Iterator[bytes], partial: Partial, total: int | None, report:
         partial.append(chunk)
         report(partial.size, total)
     if total is not None and partial.size != total:
-        raise TransientError(f"{partial.target.name} was cut short", got=f"{partial.size} bytes",
-                             expected=f"{total}", cure=_CURE)
+        raise TransientError(
+            f"{partial.target.name} was cut short", got=f"{partial.size} bytes", expected=f"{total}", cure=_CURE
+        )
 
 
 def _continues(response: requests.Response, start: int, origin: Origin) -> bool:
@@ -229,7 +244,7 @@ def _request(
     try:
         with (
             limiter.slot(),
-            (nullcontext(session) if session else requests.Session()) as client,
+            nullcontext(session) if session else requests.Session() as client,
             client.get(url, headers=headers, stream=True, timeout=timeout) as response,
         ):
             _check_status(url, response)
@@ -245,8 +260,11 @@ def _check_status(url: str, response: requests.Response) -> None:
     if status in (404, 410):
         raise NotFoundError(f"there is no {url}", got=f"HTTP {status}", cure="check the id and the mirror's address")
     if status not in _RETRIED:
-        raise ArchiveError(f"{url} was refused", got=f"HTTP {status} {response.reason}",
-                           cure="check the mirror's address, and the query if there is one")
+        raise ArchiveError(
+            f"{url} was refused",
+            got=f"HTTP {status} {response.reason}",
+            cure="check the mirror's address, and the query if there is one",
+        )
     error = TransientError(f"{url} cannot be had now", got=f"HTTP {status}", cure=_CURE)
     error.retry_after = seconds_to_wait(response.headers.get("Retry-After"))
     raise error
@@ -257,8 +275,11 @@ def _told(url: str, error: Exception) -> ArchiveError:
     import requests
 
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ArchiveError(f"{url} does not prove who it is", got="a certificate that cannot be verified",
-                            cure="check the address, the clock and the certificates of this machine")
+        return ArchiveError(
+            f"{url} does not prove who it is",
+            got="a certificate that cannot be verified",
+            cure="check the address, the clock and the certificates of this machine",
+        )
     hopeless = (requests.TooManyRedirects, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
     if isinstance(error, hopeless):
         return ArchiveError(f"{url} cannot be fetched", got=str(error), cure="check the mirror's address")

@@ -31,8 +31,13 @@ STATUS = "status/latest/emdb_status.json"
 
 _PATIENCE = Patience()
 _PAGE = 1000
-_UNAVAILABLE = {"HOLD": "on hold", "HOLD8W": "on hold", "HPUB": "on hold until publication", "WDRN": "withdrawn",
-                "OBS": "obsolete"}
+_UNAVAILABLE = {
+    "HOLD": "on hold",
+    "HOLD8W": "on hold",
+    "HPUB": "on hold until publication",
+    "WDRN": "withdrawn",
+    "OBS": "obsolete",
+}
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,11 @@ class Mirror:
         if folder is None:
             return cls(str(location), api or DEFAULT_API)
         if not (folder / "structures").is_dir():
-            raise ArchiveError(f"{folder} is not a mirror of EMDB", got="no folder structures/ in it",
-                               expected="structures/EMD-6824/map/..., as in the archive")
+            raise ArchiveError(
+                f"{folder} is not a mirror of EMDB",
+                got="no folder structures/ in it",
+                expected="structures/EMD-6824/map/..., as in the archive",
+            )
         return cls(str(folder.resolve()), api)
 
     @property
@@ -127,8 +135,12 @@ def fetch_entry(mirror: Mirror, emdb_id: str, *, patience: Patience = _PATIENCE)
             raise _absence(mirror, emdb_id, patience) from error
         entry = found
     if entry.emdb_id != emdb_id:
-        raise ArchiveError(f"the mirror gives another entry for {emdb_id}", got=entry.emdb_id, expected=emdb_id,
-                           cure="use another mirror (--mirror)")
+        raise ArchiveError(
+            f"the mirror gives another entry for {emdb_id}",
+            got=entry.emdb_id,
+            expected=emdb_id,
+            cure="use another mirror (--mirror)",
+        )
     if entry.status in _UNAVAILABLE:
         raise _unavailable(emdb_id, entry.status, entry.superseded_by or _successors(mirror, emdb_id, patience))
     return merge_holdings(entry, _listed(mirror, HOLDINGS, emdb_id, patience))
@@ -151,8 +163,11 @@ def all_ids(mirror: Mirror, *, patience: Patience = _PATIENCE) -> list[str]:
             raise
         log.warning("%s: %s", mirror.url(HOLDINGS), error)
     if folder is None:
-        raise ArchiveError(f"{mirror.root} does not list its entries", expected=HOLDINGS,
-                           cure="name the entries, or use another mirror (--mirror)")
+        raise ArchiveError(
+            f"{mirror.root} does not list its entries",
+            expected=HOLDINGS,
+            cure="name the entries, or use another mirror (--mirror)",
+        )
     found = (path.name for path in (folder / "structures").glob("EMD-*"))
     return sorted((name for name in found if re.fullmatch(r"EMD-\d{4,6}", name)), key=lambda name: int(name[4:]))
 
@@ -183,8 +198,11 @@ def search(
     if not query.strip():
         raise UsageError("the query is empty", expected="such as resolution:[2 TO 3]")
     if mirror.api is None:
-        raise UsageError(f"{mirror.root} is a folder and cannot be searched", got=f"the query {query}",
-                         cure="set EMRES_API to a search interface, name the entries, or take all of them (--all)")
+        raise UsageError(
+            f"{mirror.root} is a folder and cannot be searched",
+            got=f"the query {query}",
+            cure="set EMRES_API to a search interface, name the entries, or take all of them (--all)",
+        )
     # The index also holds records that are not EMDB's, and entries that are not released.
     full = quote(f'({query}) AND database:EMDB AND current_status:"REL"', safe="")
     found: dict[str, None] = {}
@@ -211,8 +229,12 @@ def _page(url: str, patience: Patience) -> list[str]:
     names = [row[column].strip() for row in rows if len(row) > column and row[column] != "emdb_id"]
     ids = [name for name in names if re.fullmatch(r"EMD-\d{4,6}", name)]
     if names and not ids:
-        raise ArchiveError("the search interface answered with something else", got=names[0][:60],
-                           expected="a column of EMDB ids", cure="check EMRES_API")
+        raise ArchiveError(
+            "the search interface answered with something else",
+            got=names[0][:60],
+            expected="a column of EMDB ids",
+            cure="check EMRES_API",
+        )
     return ids
 
 
@@ -251,13 +273,14 @@ def _absence(mirror: Mirror, emdb_id: str, patience: Patience) -> ArchiveError:
     if code == "REL":
         return ArchiveError(f"{mirror.root} lacks the released entry {emdb_id}", cure="use another mirror (--mirror)")
     if code:
-        return ArchiveError(f"{emdb_id} is not released yet", got=f"status {code}", expected="REL",
-                            cure="try again after its release")
+        return ArchiveError(
+            f"{emdb_id} is not released yet", got=f"status {code}", expected="REL", cure="try again after its release"
+        )
     return ArchiveError(f"there is no entry {emdb_id} in {mirror.root}", cure="check the number")
 
 
 def _unavailable(emdb_id: str, code: str, successors: tuple[str, ...]) -> ArchiveError:
     cure = f"use {', '.join(successors)}, which superseded it" if successors else "choose another entry"
-    return ArchiveError(f"{emdb_id} cannot be fetched: it is {_UNAVAILABLE[code]}", got=f"status {code}",
-                        expected="REL", cure=cure)
-
+    return ArchiveError(
+        f"{emdb_id} cannot be fetched: it is {_UNAVAILABLE[code]}", got=f"status {code}", expected="REL", cure=cure
+    )

@@ -46,8 +46,12 @@ def parse_emdb_id(text: str) -> str:
     if len(official) > 6:
         raise UsageError("this EMDB id has too many digits", got=f"EMD-{digits}", expected="4 to 6 digits")
     if digits != official:
-        raise UsageError("EMDB ids are padded to four digits", got=f"EMD-{digits}", expected=f"EMD-{official}",
-                         cure=f"write EMD-{official} if you mean that entry")
+        raise UsageError(
+            "EMDB ids are padded to four digits",
+            got=f"EMD-{digits}",
+            expected=f"EMD-{official}",
+            cure=f"write EMD-{official} if you mean that entry",
+        )
     return f"EMD-{digits}"
 
 
@@ -106,8 +110,11 @@ class MapFile:
         if not _KIND.fullmatch(self.kind):
             raise ArchiveError("the archive names an unknown kind of map", got=_short(self.kind))
         if not _NAME.fullmatch(self.name):
-            raise ArchiveError("the archive names a file unsafely", got=_short(self.name),
-                               expected="a bare file name of letters, digits and . _ + -")
+            raise ArchiveError(
+                "the archive names a file unsafely",
+                got=_short(self.name),
+                expected="a bare file name of letters, digits and . _ + -",
+            )
         parts = self.path.split("/")
         emdb_id = parse_emdb_id(parts[1] if len(parts) > 1 else "")
         if parts != ["structures", emdb_id, folder_of(self.kind), self.name]:
@@ -206,21 +213,31 @@ class Entry:
             lists = {name: tuple(attrs[name]) for name in ("fitted_pdbs", "superseded_by")}
             return cls(**{**attrs, **lists, "files": files})
         except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError("the attributes of a store do not describe an EMDB entry", got=repr(error),
-                             cure="fetch the entry again with --force") from error
+            raise StoreError(
+                "the attributes of a store do not describe an EMDB entry",
+                got=repr(error),
+                cure="fetch the entry again with --force",
+            ) from error
 
     def _repr_html_(self) -> str:
         resolution = f"{self.resolution:g} Å ({self.resolution_method or '?'})" if self.resolution else None
         facts = {
-            "title": self.title, "method": self.method, "point group": self.point_group,
-            "resolution": resolution, "contour level": self.contour_level, "models": ", ".join(self.fitted_pdbs),
-            "released": self.release_date, "updated": self.update_date, "status": self.status,
+            "title": self.title,
+            "method": self.method,
+            "point group": self.point_group,
+            "resolution": resolution,
+            "contour level": self.contour_level,
+            "models": ", ".join(self.fitted_pdbs),
+            "released": self.release_date,
+            "updated": self.update_date,
+            "status": self.status,
             "files": ", ".join(file.name for file in self.files.values()),
         }
         left = "style='text-align:left'"
         rows = "".join(
             f"<tr><th {left}>{name}</th><td {left}>{html.escape(str(value))}</td></tr>"
-            for name, value in facts.items() if value not in (None, "")
+            for name, value in facts.items()
+            if value not in (None, "")
         )
         return f"<table><caption>{html.escape(self.emdb_id)}</caption>{rows}</table>"
 

@@ -39,8 +39,12 @@ def verify_file(path: Path, *, name: str, md5: str | None) -> None:
     _refuse_web_page(path, name)
     content = _digest_of_content(path, name) if name.endswith(".gz") else found
     if md5 is not None and content != md5.lower():
-        raise IntegrityError(f"{name} is not what the archive lists", got=f"MD5 {found} (content {content})",
-                             expected=md5.lower(), cure=_AGAIN)
+        raise IntegrityError(
+            f"{name} is not what the archive lists",
+            got=f"MD5 {found} (content {content})",
+            expected=md5.lower(),
+            cure=_AGAIN,
+        )
 
 
 def is_intact(path: Path, md5: str) -> bool:
@@ -70,8 +74,9 @@ def _digest_of_content(path: Path, name: str) -> str:
             while count := stream.fill(buffer):
                 md5.update(buffer[:count])
     except MapError as error:
-        raise IntegrityError(f"{name} did not arrive whole", got=error.got, expected=error.expected,
-                             cure=_AGAIN) from error
+        raise IntegrityError(
+            f"{name} did not arrive whole", got=error.got, expected=error.expected, cure=_AGAIN
+        ) from error
     return md5.hexdigest()
 
 
@@ -79,5 +84,9 @@ def _refuse_web_page(path: Path, name: str) -> None:
     with path.open("rb") as file:
         beginning = file.read(512).lstrip().lower()
     if beginning.startswith(_HTML):
-        raise IntegrityError(f"{name} is not a map", got="a web page", expected="the map itself",
-                             cure="check the mirror's address, and whether this network wants you to sign in")
+        raise IntegrityError(
+            f"{name} is not a map",
+            got="a web page",
+            expected="the map itself",
+            cure="check the mirror's address, and whether this network wants you to sign in",
+        )

@@ -19,8 +19,10 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from emres.archive.entry import Entry, MapFile, header_path, primary_map_name
 
 _PROCESSING = {
-    "singleParticle": "singleparticle_processing", "helical": "helical_processing",
-    "subtomogramAveraging": "subtomogram_averaging_processing", "tomography": "tomography_processing",
+    "singleParticle": "singleparticle_processing",
+    "helical": "helical_processing",
+    "subtomogramAveraging": "subtomogram_averaging_processing",
+    "tomography": "tomography_processing",
     "electronCrystallography": "crystallography_processing",
 }
 _LISTS = {"map": "map", "half": "half_maps", "mask": "masks", "additional": "additional_maps"}
@@ -89,8 +91,11 @@ def write_lists(root: Path, entries: Iterable[Entry]) -> None:
 def holdings_record(entry: Entry) -> dict[str, Any]:
     """Return what the archive's list of released holdings says of an entry."""
     update = _last_update(entry)
-    header = {"file_name": Path(header_path(entry.emdb_id)).name, "last_update": update,
-              "md5_checksum": hashlib.md5(header_xml(entry), usedforsecurity=False).hexdigest()}
+    header = {
+        "file_name": Path(header_path(entry.emdb_id)).name,
+        "last_update": update,
+        "md5_checksum": hashlib.md5(header_xml(entry), usedforsecurity=False).hexdigest(),
+    }
     record: dict[str, Any] = {"entry_last_update": update, "headers": [header]}
     for file in entry.files.values():
         item = {"file_name": file.name, "last_update": file.last_update or update, "md5_checksum": file.md5 or ""}

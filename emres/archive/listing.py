@@ -78,8 +78,11 @@ class Listing:
         try:
             record, _ = json.JSONDecoder().raw_decode(self._document[start:end].decode("utf-8", "replace"))
         except (ValueError, RecursionError) as error:
-            raise ArchiveError(f"the archive's list is damaged at {emdb_id}", got=type(error).__name__,
-                               cure="fetch from another mirror (--mirror)") from error
+            raise ArchiveError(
+                f"the archive's list is damaged at {emdb_id}",
+                got=type(error).__name__,
+                cure="fetch from another mirror (--mirror)",
+            ) from error
         return record if isinstance(record, Mapping) else None
 
 

@@ -39,8 +39,12 @@ def local_path(source: str | Path) -> Path | None:
         return None
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(url2pathname(parts.path))
-    raise UsageError("this address cannot be fetched from", got=source, expected="https://, http://, file:// or a path",
-                     cure="the archive retired plain ftp: write https://" if parts.scheme == "ftp" else None)
+    raise UsageError(
+        "this address cannot be fetched from",
+        got=source,
+        expected="https://, http://, file:// or a path",
+        cure="the archive retired plain ftp: write https://" if parts.scheme == "ftp" else None,
+    )
 
 
 def chunks_of(path: Path, size: int) -> Iterator[bytes]:

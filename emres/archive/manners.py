@@ -53,7 +53,10 @@ class Patience:
 
 
 def persist(
-    action: Callable[[], Result], patience: Patience, *, reached: Callable[[], int] = lambda: 0,
+    action: Callable[[], Result],
+    patience: Patience,
+    *,
+    reached: Callable[[], int] = lambda: 0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
     """Run ``action`` until it succeeds, or fails with anything but a :class:`TransientError`, or too often.
@@ -122,7 +125,11 @@ class Limiter:
     """
 
     def __init__(
-        self, rate: float, connections: int, *, clock: Callable[[], float] = time.monotonic,
+        self,
+        rate: float,
+        connections: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._interval = 1.0 / rate

@@ -72,8 +72,12 @@ def _read_header(stream: ByteStream, name: str) -> MapHeader:
     count = stream.fill(memoryview(raw))
     order = byte_order(bytes(raw), name)
     if count < HEADER_BYTES:
-        raise MapError(f"{name} is not an MRC/CCP4 map", got=f"{count} bytes of content",
-                       expected=f"a header of {HEADER_BYTES}", cure="download or copy it again")
+        raise MapError(
+            f"{name} is not an MRC/CCP4 map",
+            got=f"{count} bytes of content",
+            expected=f"a header of {HEADER_BYTES}",
+            cure="download or copy it again",
+        )
     record = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
     header = header_from_record(record, order)
     check_layout(header, name)
@@ -92,8 +96,12 @@ def _check_size(header: MapHeader, stream: ByteStream) -> None:
 
 
 def _size_error(stream: ByteStream, promised: int, got: str) -> MapError:
-    return MapError(f"{stream.path} does not hold what its header says", got=f"{got} bytes",
-                    expected=f"{promised}", cure="download or copy it again")
+    return MapError(
+        f"{stream.path} does not hold what its header says",
+        got=f"{got} bytes",
+        expected=f"{promised}",
+        cure="download or copy it again",
+    )
 
 
 class MapReader:
@@ -177,8 +185,11 @@ class MapReader:
         try:
             return np.empty(shape, dtype=dtype)
         except MemoryError as error:
-            raise MapError(f"{self.path} does not fit in memory", got=f"{tuple(shape)} voxels",
-                           cure="use a machine with more memory") from error
+            raise MapError(
+                f"{self.path} does not fit in memory",
+                got=f"{tuple(shape)} voxels",
+                cure="use a machine with more memory",
+            ) from error
 
     def _fill(self, values: Array, pieces: Iterator[Array]) -> None:
         in_file_order = values.transpose(self.header.file_axes)
@@ -238,8 +249,12 @@ class MapReader:
         rest = bytearray(PADDING_BYTES)
         count = stream.fill(memoryview(rest))
         if count == PADDING_BYTES or any(rest):
-            raise MapError(f"{self.path} goes on after its last voxel", got=f"{count} bytes or more, not padding",
-                           expected=f"fewer than {PADDING_BYTES} zero bytes", cure="download or export it again")
+            raise MapError(
+                f"{self.path} goes on after its last voxel",
+                got=f"{count} bytes or more, not padding",
+                expected=f"fewer than {PADDING_BYTES} zero bytes",
+                cure="download or export it again",
+            )
 
     def _not_finite(self, start: int, piece: Array, rest: Iterator[Array]) -> MapError:
         where = np.argwhere(~np.isfinite(piece))
@@ -247,9 +262,12 @@ class MapReader:
         index = [0, 0, 0]
         for axis, position in zip(self.header.file_axes, where[0] + (start, 0, 0), strict=True):
             index[axis] = int(position)
-        return MapError(f"{self.path} has voxels that are not finite",
-                        got=f"{count} NaN or Inf, the first at {tuple(index)} (z, y, x)", expected="numbers",
-                        cure="set them to 0 if you know what they are")
+        return MapError(
+            f"{self.path} has voxels that are not finite",
+            got=f"{count} NaN or Inf, the first at {tuple(index)} (z, y, x)",
+            expected="numbers",
+            cure="set them to 0 if you know what they are",
+        )
 
 
 def _all_finite(values: Array) -> bool:

@@ -62,7 +62,8 @@ def byte_order(raw: bytes, name: str) -> ByteOrder:
     raise MapError(
         f"{name} is not an MRC/CCP4 map",
         got=f"{' x '.join(str(n) for n in np.frombuffer(raw, '<i4', 3))} voxels in its header",
-        expected=f"1 to {DIMENSION_LIMIT - 1} along each axis", cure="download or export it again",
+        expected=f"1 to {DIMENSION_LIMIT - 1} along each axis",
+        cure="download or export it again",
     )
 
 
@@ -82,17 +83,33 @@ def check_layout(header: MapHeader, name: str) -> None:
     """
     if header.mode not in DTYPES:
         what = REFUSED_MODES.get(header.mode, "unknown")
-        raise MapError(f"{name} does not hold real density values", got=f"mode {header.mode}, {what}",
-                       expected="mode 0, 1, 2, 6 or 12", cure="save it as float32 (mode 2)")
+        raise MapError(
+            f"{name} does not hold real density values",
+            got=f"mode {header.mode}, {what}",
+            expected="mode 0, 1, 2, 6 or 12",
+            cure="save it as float32 (mode 2)",
+        )
     if sorted(header.axes) != [1, 2, 3]:
-        raise MapError(f"{name} has an impossible axis order", got=f"mapc, mapr, maps = {header.axes}",
-                       expected="1, 2 and 3 in any order", cure="export it again")
+        raise MapError(
+            f"{name} has an impossible axis order",
+            got=f"mapc, mapr, maps = {header.axes}",
+            expected="1, 2 and 3 in any order",
+            cure="export it again",
+        )
     if header.nsymbt < 0:
-        raise MapError(f"{name} has a broken header", got=f"{header.nsymbt} bytes of extended header",
-                       expected="0 or more", cure="export it again")
+        raise MapError(
+            f"{name} has a broken header",
+            got=f"{header.nsymbt} bytes of extended header",
+            expected="0 or more",
+            cure="export it again",
+        )
     if math.prod(header.shape) > VOXEL_LIMIT:
-        raise MapError(f"{name} has absurd dimensions", got=" x ".join(map(str, header.shape)),
-                       expected=f"at most {VOXEL_LIMIT:.1e} voxels", cure="download or export it again")
+        raise MapError(
+            f"{name} has absurd dimensions",
+            got=" x ".join(map(str, header.shape)),
+            expected=f"at most {VOXEL_LIMIT:.1e} voxels",
+            cure="download or export it again",
+        )
     _check_volume(header, name)
 
 
@@ -102,8 +119,12 @@ def _check_volume(header: MapHeader, name: str) -> None:
     if min(header.shape) == 1:
         raise MapError(f"{name} is an image, not a volume", got=got, expected="3 dimensions", cure="give a 3D map")
     if header.ispg == 0 and header.sampling[2] == 1:
-        raise MapError(f"{name} is a stack of images", got=got, expected="a volume (mz = nz)",
-                       cure="if it is a volume, set its space group to 1")
+        raise MapError(
+            f"{name} is a stack of images",
+            got=got,
+            expected="a volume (mz = nz)",
+            cure="if it is a volume, set its space group to 1",
+        )
     if 401 <= header.ispg <= 630:
         raise MapError(f"{name} is a stack of volumes", got=got, expected="one volume", cure="split it")
 
@@ -118,14 +139,24 @@ def check_geometry(header: MapHeader, name: str) -> None:
     low, high = VOXEL_SIZE_RANGE
     if not all(low <= size <= high for size in header.voxel_size):
         sizes = ", ".join(f"{size:.4g}" for size in header.voxel_size)
-        raise MapError(f"{name} has no usable voxel size", got=f"{sizes} Å (z, y, x)", expected=f"{low} to {high:g} Å",
-                       cure="pass --voxel-size (voxel_size=) in Å")
+        raise MapError(
+            f"{name} has no usable voxel size",
+            got=f"{sizes} Å (z, y, x)",
+            expected=f"{low} to {high:g} Å",
+            cure="pass --voxel-size (voxel_size=) in Å",
+        )
     origin = header.grid.origin
     if not all(abs(start) <= ORIGIN_LIMIT for start in origin):
-        raise MapError(f"{name} has an absurd origin", got=f"{origin} Å (z, y, x)",
-                       expected=f"within {ORIGIN_LIMIT:g} Å", cure="set origin and nstart in its header to 0")
+        raise MapError(
+            f"{name} has an absurd origin",
+            got=f"{origin} Å (z, y, x)",
+            expected=f"within {ORIGIN_LIMIT:g} Å",
+            cure="set origin and nstart in its header to 0",
+        )
     if any(abs(angle - 90) > 0.01 for angle in header.angles):
         warnings.warn(
             f"{name} has a cell that is not orthogonal: got angles {header.angles}, expected 90 degrees; "
-            "it is treated as orthogonal, so distances in it are approximate", CellWarning, stacklevel=4,
+            "it is treated as orthogonal, so distances in it are approximate",
+            CellWarning,
+            stacklevel=4,
         )

@@ -78,8 +78,11 @@ def write_mrc(
             if path.suffix == ".gz":
                 _compress_in_place(part)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written", got=error.strerror or str(error),
-                         cure=f"check that {path.parent} is a folder with free space") from error
+        raise StoreError(
+            f"{path} cannot be written",
+            got=error.strerror or str(error),
+            cure=f"check that {path.parent} is a folder with free space",
+        ) from error
     return path
 
 
@@ -138,8 +141,11 @@ def _append_slabs(file: BinaryIO, volume: xr.DataArray) -> tuple[float, float, f
         bad = ~np.isfinite(slab)
         if bad.any():
             z, y, x = (int(i) for i in np.argwhere(bad)[0])
-            raise MapError("a volume to be written has voxels that are not finite",
-                           got=f"{slab[z, y, x]} at {(start + z, y, x)} (z, y, x)", expected="numbers")
+            raise MapError(
+                "a volume to be written has voxels that are not finite",
+                got=f"{slab[z, y, x]} at {(start + z, y, x)} (z, y, x)",
+                expected="numbers",
+            )
         file.write(slab.data)
         running.add(slab)
     found = running.result()
@@ -162,10 +168,22 @@ def _header_of_grid(grid: Grid) -> MapHeader:
     length_z, length_y, length_x = grid.extent
     z, y, x = grid.origin
     return MapHeader(
-        shape=(nx, ny, nz), mode=2, byte_order="<", nstart=(0, 0, 0), sampling=(nx, ny, nz),
-        cell=(length_x, length_y, length_z), angles=(90.0, 90.0, 90.0), axes=(1, 2, 3), origin=(x, y, z),
-        ispg=1, nsymbt=0, nversion=VERSION, exttyp="", machine_stamp=LITTLE_ENDIAN,
-        statistics=(0.0, 0.0, 0.0, 0.0), labels=(),
+        shape=(nx, ny, nz),
+        mode=2,
+        byte_order="<",
+        nstart=(0, 0, 0),
+        sampling=(nx, ny, nz),
+        cell=(length_x, length_y, length_z),
+        angles=(90.0, 90.0, 90.0),
+        axes=(1, 2, 3),
+        origin=(x, y, z),
+        ispg=1,
+        nsymbt=0,
+        nversion=VERSION,
+        exttyp="",
+        machine_stamp=LITTLE_ENDIAN,
+        statistics=(0.0, 0.0, 0.0, 0.0),
+        labels=(),
     )
 
 
@@ -173,9 +191,18 @@ def _canonical(header: MapHeader) -> MapHeader:
     """Return the header of the same map stored as float32 in z, y, x."""
     nz, ny, nx = header.grid.shape
     return replace(
-        header, shape=(nx, ny, nz), mode=2, byte_order="<", nstart=header.nstart_xyz, axes=(1, 2, 3),
-        ispg=header.ispg if 1 <= header.ispg <= 230 else 1, nsymbt=0, nversion=VERSION, exttyp="",
-        machine_stamp=LITTLE_ENDIAN, unsigned_bytes=False,
+        header,
+        shape=(nx, ny, nz),
+        mode=2,
+        byte_order="<",
+        nstart=header.nstart_xyz,
+        axes=(1, 2, 3),
+        ispg=header.ispg if 1 <= header.ispg <= 230 else 1,
+        nsymbt=0,
+        nversion=VERSION,
+        exttyp="",
+        machine_stamp=LITTLE_ENDIAN,
+        unsigned_bytes=False,
     )
 
 

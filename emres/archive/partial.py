@@ -99,15 +99,19 @@ class Partial:
         self.discard()
         free = shutil.disk_usage(self.path.parent).free
         if origin.total is not None and origin.total > free:
-            raise StoreError(f"{self.target} does not fit on the disk", got=f"{free / 1e6:.1f} MB free",
-                             expected=f"{origin.total / 1e6:.1f} MB", cure="free some space or choose another folder")
+            raise StoreError(
+                f"{self.target} does not fit on the disk",
+                got=f"{free / 1e6:.1f} MB free",
+                expected=f"{origin.total / 1e6:.1f} MB",
+                cure="free some space or choose another folder",
+            )
         self._note.write_text(json.dumps(asdict(origin)), encoding="utf-8")
 
     def append(self, data: bytes) -> None:
         """Write at the end, past every buffer of ours: a kill loses nothing."""
         left = memoryview(data)
         while left:
-            left = left[os.write(self._descriptor, left):]
+            left = left[os.write(self._descriptor, left) :]
 
     def discard(self) -> None:
         """Forget the bytes."""

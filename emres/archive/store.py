@@ -150,6 +150,7 @@ class EntryGroup:
 
     def _repr_html_(self) -> str:
         from emres.archive.notebook import entry_html
+
         return entry_html(self)
 
     def discard(self) -> None:
@@ -206,6 +207,7 @@ class Store:
 
     def _repr_html_(self) -> str:
         from emres.archive.notebook import store_html
+
         return store_html(self)
 
     def create(self, name: str, entry: Mapping[str, Any]) -> EntryGroup:

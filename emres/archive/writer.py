@@ -223,7 +223,6 @@ class _Level:
         if self.next is not None:
             self.next.add(self._axis, self._reduce(slab))
 
-
     def _put(self, slab: Array) -> None:
         """Write the chunks of a slab that hold anything; the others are zeros as they are."""
         filled = bounding_box(slab != 0)

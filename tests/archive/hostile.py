@@ -95,18 +95,22 @@ def serve(handler: Handler, body: bytes) -> None:
 
 def cut(after: int) -> Behaviour:
     """Hang up after so many bytes of the body."""
+
     def behave(handler: Handler, body: bytes) -> None:
         status, part, headers = answer_to(handler, body)
         handler.answer(status, part[:after], promise=len(part), **headers)
         handler.close_connection = True
+
     return behave
 
 
 def stall(after: int) -> Behaviour:
     """Say nothing more after so many bytes of the body."""
+
     def behave(handler: Handler, body: bytes) -> None:
         cut(after)(handler, body)
         handler.server.book.stopping.wait(10)
+
     return behave
 
 
@@ -121,9 +125,11 @@ def other(body: bytes) -> Behaviour:
 
 def become(path: str, body: bytes) -> Behaviour:
     """Change the file for good, then serve it."""
+
     def behave(handler: Handler, _: bytes) -> None:
         handler.server.book.files[path] = body
         serve(handler, body)
+
     return behave
 
 

@@ -46,18 +46,26 @@ def test_a_real_record_of_the_api_is_read() -> None:
     assert (entry.contour_level, entry.fitted_pdbs) == (0.02, ("7sgd",))
     assert entry.release_date == "2022-10-12"
     assert {kind: file.name for kind, file in entry.files.items()} == {
-        "map": "emd_25107.map.gz", "half_map_1": "emd_25107_half_map_1.map.gz",
-        "half_map_2": "emd_25107_half_map_2.map.gz", "mask": "emd_25107_msk_1.map",
+        "map": "emd_25107.map.gz",
+        "half_map_1": "emd_25107_half_map_1.map.gz",
+        "half_map_2": "emd_25107_half_map_2.map.gz",
+        "mask": "emd_25107_msk_1.map",
     }
 
 
 def test_a_list_of_one_may_be_bare() -> None:
     half = {"file": "emd_6824_half_map_1.map.gz"}
     contour = {"level": "0.5", "primary": True}
-    bare = {"emdb_id": "EMD-6824", "interpretation": {"half_map_list": {"half_map": half}},
-            "map": {"contour_list": {"contour": contour}}}
-    listed = {"emdb_id": "EMD-6824", "interpretation": {"half_map_list": {"half_map": [half]}},
-              "map": {"contour_list": {"contour": [contour]}}}
+    bare = {
+        "emdb_id": "EMD-6824",
+        "interpretation": {"half_map_list": {"half_map": half}},
+        "map": {"contour_list": {"contour": contour}},
+    }
+    listed = {
+        "emdb_id": "EMD-6824",
+        "interpretation": {"half_map_list": {"half_map": [half]}},
+        "map": {"contour_list": {"contour": [contour]}},
+    }
     assert parse_entry_json(bare) == parse_entry_json(listed)
     assert parse_entry_json(bare).contour_level == 0.5
 
@@ -78,31 +86,47 @@ def test_the_primary_contour_comes_first_and_may_lack_its_level() -> None:
 
 @pytest.mark.parametrize("text", ["", "n/a", "nan", "inf", "-3", "0"])
 def test_a_resolution_that_is_no_length_is_none(text: str) -> None:
-    inside = (f"<structure_determination_list><structure_determination><x_processing><final_reconstruction>"
-              f"<resolution>{text}</resolution></final_reconstruction></x_processing></structure_determination>"
-              f"</structure_determination_list>")
+    inside = (
+        f"<structure_determination_list><structure_determination><x_processing><final_reconstruction>"
+        f"<resolution>{text}</resolution></final_reconstruction></x_processing></structure_determination>"
+        f"</structure_determination_list>"
+    )
     assert parse_entry_xml(header(inside)).resolution is None
 
 
 def test_an_obsolete_entry_names_its_successors() -> None:
-    inside = ("<admin><current_status><code>OBS</code></current_status><superseded_by_list><entry><date>2020-01-01"
-              "</date><entry>EMD-1234</entry></entry></superseded_by_list></admin>")
+    inside = (
+        "<admin><current_status><code>OBS</code></current_status><superseded_by_list><entry><date>2020-01-01"
+        "</date><entry>EMD-1234</entry></entry></superseded_by_list></admin>"
+    )
     entry = parse_entry_xml(header(inside))
     assert (entry.status, entry.superseded_by) == ("OBS", ("EMD-1234",))
 
 
-BOMB = (b'<!DOCTYPE emd [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
-        b'<emd emdb_id="EMD-6824"><admin><title>&b;</title></admin></emd>')
+BOMB = (
+    b'<!DOCTYPE emd [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    b'<emd emdb_id="EMD-6824"><admin><title>&b;</title></admin></emd>'
+)
 
 
-@pytest.mark.parametrize("document", [
-    b"", b"not xml", b"<emd>", b"<emd/>", b'<emd emdb_id="../.."/>', b"\x1f\x8b\x08\x00rubbish", BOMB,
-    b'<!DOCTYPE emd SYSTEM "file:///etc/passwd"><emd emdb_id="EMD-6824"/>',
-    b"<!DOCTYPE html><html><body>Sign in</body></html>",
-    b'<?xml version="1.0" encoding="no-such"?><emd emdb_id="EMD-6824"/>',
-    b'<emd emdb_id="EMD-6824">' + b"<a>" * 200_000,
-    b'<emd emdb_id="EMD-6824">' + b" " * 40_000_000 + b"</emd>",
-], ids=lambda document: repr(document[:30]))
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"not xml",
+        b"<emd>",
+        b"<emd/>",
+        b'<emd emdb_id="../.."/>',
+        b"\x1f\x8b\x08\x00rubbish",
+        BOMB,
+        b'<!DOCTYPE emd SYSTEM "file:///etc/passwd"><emd emdb_id="EMD-6824"/>',
+        b"<!DOCTYPE html><html><body>Sign in</body></html>",
+        b'<?xml version="1.0" encoding="no-such"?><emd emdb_id="EMD-6824"/>',
+        b'<emd emdb_id="EMD-6824">' + b"<a>" * 200_000,
+        b'<emd emdb_id="EMD-6824">' + b" " * 40_000_000 + b"</emd>",
+    ],
+    ids=lambda document: repr(document[:30]),
+)
 def test_a_hostile_header_is_an_archive_error(document: bytes) -> None:
     with pytest.raises(ArchiveError):
         parse_entry_xml(document)
@@ -149,9 +173,11 @@ def item(name: str, md5: str = "0" * 32) -> dict[str, str]:
 
 
 def test_holdings_bring_checksums_dates_and_files() -> None:
-    record = {"map": [item("emd_6824.map.gz", "A" * 32)],
-              "masks": [item("emd_6824_msk_2.map"), item("emd_6824_msk_1.map")],
-              "half_maps": [item("emd_6824_half_map_2.map.gz"), item("emd_6824_half_map_1.map.gz")]}
+    record = {
+        "map": [item("emd_6824.map.gz", "A" * 32)],
+        "masks": [item("emd_6824_msk_2.map"), item("emd_6824_msk_1.map")],
+        "half_maps": [item("emd_6824_half_map_2.map.gz"), item("emd_6824_half_map_1.map.gz")],
+    }
     files = merge_holdings(Entry("EMD-6824"), record).files
     assert (files["map"].md5, files["map"].last_update) == ("a" * 32, "2024-05-01")
     assert files["half_map_2"].name == "emd_6824_half_map_2.map.gz"
@@ -174,10 +200,26 @@ def test_a_name_in_the_holdings_never_escapes_and_costs_only_its_checksum(caplog
     assert "unsafely" in caplog.text
 
 
-KEYS = st.sampled_from(["map", "file", "admin", "valueOf_", "title", "interpretation", "half_map_list", "half_map",
-                        "file_name", "masks", "segmentation_list", "segmentation"])
-JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9),
-                    lambda child: st.lists(child, max_size=3) | st.dictionaries(KEYS, child, max_size=4))
+KEYS = st.sampled_from(
+    [
+        "map",
+        "file",
+        "admin",
+        "valueOf_",
+        "title",
+        "interpretation",
+        "half_map_list",
+        "half_map",
+        "file_name",
+        "masks",
+        "segmentation_list",
+        "segmentation",
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=9),
+    lambda child: st.lists(child, max_size=3) | st.dictionaries(KEYS, child, max_size=4),
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -94,8 +94,10 @@ def test_a_download_goes_on_in_another_process(server: Server, tmp_path: Path) -
 
 def test_a_killed_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
     server.put(NAME, MAP, stall(700_000))
-    code = "import sys; from pathlib import Path; from emres.archive.download import download; " \
-           "download(sys.argv[1], Path(sys.argv[2]))"
+    code = (
+        "import sys; from pathlib import Path; from emres.archive.download import download; "
+        "download(sys.argv[1], Path(sys.argv[2]))"
+    )
     victim = subprocess.Popen([sys.executable, "-c", code, server.url(NAME), str(tmp_path / NAME)])
     part = tmp_path / f"{NAME}.part"
     deadline = time.monotonic() + 60
@@ -198,8 +200,9 @@ def test_a_refusal_is_not_repeated(server: Server, tmp_path: Path, status: int) 
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("checksum", [md5(MAP), md5(MAP).upper(), md5(CONTENT), None],
-                         ids=["gz", "GZ", "content", "none"])
+@pytest.mark.parametrize(
+    "checksum", [md5(MAP), md5(MAP).upper(), md5(CONTENT), None], ids=["gz", "GZ", "content", "none"]
+)
 def test_the_checksum_is_of_the_file_or_of_its_content(server: Server, tmp_path: Path, checksum: str | None) -> None:
     server.put(NAME, MAP)
     assert fetched(server, tmp_path, checksum=checksum) == MAP
@@ -214,13 +217,17 @@ def test_wrong_bytes_are_fetched_once_more(server: Server, tmp_path: Path) -> No
 DAMAGED = MAP[:500_000] + b"\0" * 64 + MAP[500_064:]
 
 
-@pytest.mark.parametrize(("body", "checksum", "told"), [
-    (OTHER_MAP, md5(MAP), "not what the archive lists"),
-    (MAP[:-100], None, "did not arrive whole"),
-    (DAMAGED, None, "did not arrive whole"),
-    (b"this is no gzip at all" * 100, None, "not compressed"),
-    (b"", None, "did not arrive whole"),
-], ids=["other file", "cut gzip", "damaged gzip", "no gzip", "empty"])
+@pytest.mark.parametrize(
+    ("body", "checksum", "told"),
+    [
+        (OTHER_MAP, md5(MAP), "not what the archive lists"),
+        (MAP[:-100], None, "did not arrive whole"),
+        (DAMAGED, None, "did not arrive whole"),
+        (b"this is no gzip at all" * 100, None, "not compressed"),
+        (b"", None, "did not arrive whole"),
+    ],
+    ids=["other file", "cut gzip", "damaged gzip", "no gzip", "empty"],
+)
 def test_a_file_that_is_twice_wrong_is_an_integrity_error_and_leaves_nothing(
     server: Server, tmp_path: Path, body: bytes, checksum: str | None, told: str
 ) -> None:
@@ -366,8 +373,16 @@ def test_a_document_that_did_not_change_is_not_sent_again(server: Server, etags:
     assert fetch_if_changed(url, first[1], limit=100) is not None
 
 
-@pytest.mark.parametrize("source", ["ftp://ftp.ebi.ac.uk/pub/databases/emdb/", "s3://bucket/x", "file://other-host/x",
-                                    "https:///no-host", "gopher://x"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "ftp://ftp.ebi.ac.uk/pub/databases/emdb/",
+        "s3://bucket/x",
+        "file://other-host/x",
+        "https:///no-host",
+        "gopher://x",
+    ],
+)
 def test_other_schemes_are_refused(source: str) -> None:
     with pytest.raises(UsageError):
         local_path(source)

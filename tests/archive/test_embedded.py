@@ -29,7 +29,12 @@ def test_what_is_a_crop_says_so_and_nothing_is_invented() -> None:
     assert [emdb_id for emdb_id, entry in entries.items() if entry.title.startswith("[crop]")] == ["EMD-1461"]
     assert all(emdb_id in entry.title for emdb_id, entry in entries.items())
     assert {emdb_id: entry.resolution for emdb_id, entry in entries.items()} == {
-        "EMD-1439": 14, "EMD-1461": 3.8, "EMD-1832": None, "EMD-3197": None, "EMD-6824": 5.8}
+        "EMD-1439": 14,
+        "EMD-1461": 3.8,
+        "EMD-1832": None,
+        "EMD-3197": None,
+        "EMD-6824": 5.8,
+    }
     assert all(entry.contour_level is None and entry.release_date is None for entry in entries.values())
 
 

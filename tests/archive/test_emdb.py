@@ -43,11 +43,23 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def mirror(tmp_path: Path) -> Mirror:
     (tmp_path / "any.map").write_bytes(b"density" * 1000)
     kinds = ("map", "half_map_1", "half_map_2", "mask", "mask_2", "additional_1")
-    facts = Entry("EMD-6824", "A title", "helical", 5.8, "FSC 0.143 CUT-OFF", 0.25, update_date="2024-05-01",
-                  fitted_pdbs=("7sgd",), point_group="C2")
-    return build_mirror(tmp_path / "mirror", {"EMD-6824": dict.fromkeys(kinds, tmp_path / "any.map"),
-                                              "EMD-0339": tmp_path / "any.map"},
-                        facts=[facts], others=[OBSOLETE, ON_HOLD, IN_WORK])
+    facts = Entry(
+        "EMD-6824",
+        "A title",
+        "helical",
+        5.8,
+        "FSC 0.143 CUT-OFF",
+        0.25,
+        update_date="2024-05-01",
+        fitted_pdbs=("7sgd",),
+        point_group="C2",
+    )
+    return build_mirror(
+        tmp_path / "mirror",
+        {"EMD-6824": dict.fromkeys(kinds, tmp_path / "any.map"), "EMD-0339": tmp_path / "any.map"},
+        facts=[facts],
+        others=[OBSOLETE, ON_HOLD, IN_WORK],
+    )
 
 
 def online(server: Server, mirror: Mirror, *, api: str | None = "api") -> Mirror:
@@ -110,12 +122,16 @@ def test_holdings_may_be_wrapped(mirror: Mirror) -> None:
     assert all_ids(mirror) == ["EMD-0339", "EMD-6824"]
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda path: path.unlink(),
-    lambda path: path.write_bytes(b""),
-    lambda path: path.write_text("<html>down for maintenance</html>"),
-    lambda path: path.write_bytes(path.read_bytes().split(b'"file_name"')[0]),
-], ids=["absent", "empty", "web page", "cut"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("<html>down for maintenance</html>"),
+        lambda path: path.write_bytes(path.read_bytes().split(b'"file_name"')[0]),
+    ],
+    ids=["absent", "empty", "web page", "cut"],
+)
 def test_without_usable_holdings_an_entry_is_known_by_its_header(mirror: Mirror, spoil: object) -> None:
     spoil(Path(mirror.root, HOLDINGS))  # type: ignore[operator]
     entry = fetch_entry(mirror, "EMD-6824")
@@ -263,10 +279,12 @@ def test_a_folder_without_lists_is_looked_into(tmp_path: Path) -> None:
 
 def paged(ids: list[str], rows: int) -> object:
     """Answer a search with pages of ``rows`` ids, whatever number is asked for."""
+
     def behave(handler: Handler, _: bytes) -> None:
         page = int(parse_qs(urlsplit(handler.path).query)["page"][0])
         some = ids[(page - 1) * rows : page * rows]
         handler.answer(200, "\r\n".join(["emdb_id", *some]).encode())
+
     return behave
 
 

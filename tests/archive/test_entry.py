@@ -12,17 +12,38 @@ from hypothesis import strategies as st
 from emres.archive.entry import Entry, MapFile, entry_path, folder_of, header_path, parse_emdb_id, primary_map_name
 from emres.errors import ArchiveError, EmresError, StoreError, UsageError
 
-ESCAPES = ["../../evil.map.gz", "/etc/passwd", "a/b.map.gz", "..", ".hidden", "", "a\\b.map", "a b.map", "x\n.map",
-           "é.map"]
+ESCAPES = [
+    "../../evil.map.gz",
+    "/etc/passwd",
+    "a/b.map.gz",
+    "..",
+    ".hidden",
+    "",
+    "a\\b.map",
+    "a b.map",
+    "x\n.map",
+    "é.map",
+]
 
 
 def some_entry() -> Entry:
-    files = [MapFile.of("EMD-25107", "map", "emd_25107.map.gz", md5="0" * 32, last_update="2022-10-12"),
-             MapFile.of("EMD-25107", "half_map_1", "emd_25107_half_map_1.map.gz"),
-             MapFile.of("EMD-25107", "half_map_2", "emd_25107_half_map_2.map.gz"),
-             MapFile.of("EMD-25107", "mask", "emd_25107_msk_1.map")]
-    return Entry("EMD-25107", "A title", "singleParticle", 3.97, "FSC 0.143 CUT-OFF", 0.02, fitted_pdbs=("7sgd",),
-                 point_group="C3", release_date="2022-10-12").with_files(files)
+    files = [
+        MapFile.of("EMD-25107", "map", "emd_25107.map.gz", md5="0" * 32, last_update="2022-10-12"),
+        MapFile.of("EMD-25107", "half_map_1", "emd_25107_half_map_1.map.gz"),
+        MapFile.of("EMD-25107", "half_map_2", "emd_25107_half_map_2.map.gz"),
+        MapFile.of("EMD-25107", "mask", "emd_25107_msk_1.map"),
+    ]
+    return Entry(
+        "EMD-25107",
+        "A title",
+        "singleParticle",
+        3.97,
+        "FSC 0.143 CUT-OFF",
+        0.02,
+        fitted_pdbs=("7sgd",),
+        point_group="C3",
+        release_date="2022-10-12",
+    ).with_files(files)
 
 
 @pytest.mark.parametrize("text", ["EMD-6824", "emd_6824", "emd-6824", "6824", " EMD6824\n", "Emd-6824"])
@@ -44,8 +65,23 @@ def test_a_badly_padded_id_is_refused_with_the_one_it_means(text: str, meant: st
     assert meant in caught.value.cure
 
 
-@pytest.mark.parametrize("text", ["", "EMD-", "../x", "EMD-1/../..", "EMD-6824/..", "EMD-1234567", "EMD-٣٤٥٦", "7sgd",
-                                  "EMD-12 34", "EMD--6824", "https://x/EMD-6824", "9" * 10_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "EMD-",
+        "../x",
+        "EMD-1/../..",
+        "EMD-6824/..",
+        "EMD-1234567",
+        "EMD-٣٤٥٦",
+        "7sgd",
+        "EMD-12 34",
+        "EMD--6824",
+        "https://x/EMD-6824",
+        "9" * 10_000,
+    ],
+)
 def test_what_is_not_an_id_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_emdb_id(text)
@@ -76,8 +112,16 @@ def test_a_name_that_would_escape_is_refused(name: str) -> None:
         MapFile.of("EMD-6824", "map", name)
 
 
-@pytest.mark.parametrize("path", ["../../evil.map.gz", "evil.map.gz", "structures/EMD-6824/other/evil.map.gz",
-                                  "structures/../map/evil.map.gz", "/structures/EMD-6824/map/evil.map.gz"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../evil.map.gz",
+        "evil.map.gz",
+        "structures/EMD-6824/other/evil.map.gz",
+        "structures/../map/evil.map.gz",
+        "/structures/EMD-6824/map/evil.map.gz",
+    ],
+)
 def test_a_path_outside_the_entry_is_refused(path: str) -> None:
     with pytest.raises(EmresError):
         MapFile("map", "evil.map.gz", path)
@@ -96,8 +140,15 @@ def test_an_entry_survives_json_and_pickle() -> None:
     assert hash(entry) == hash(some_entry())
 
 
-@pytest.mark.parametrize("attrs", [{}, {"files": []}, {**some_entry().to_attrs(), "files": {"map": {"kind": "map"}}},
-                                   {**some_entry().to_attrs(), "surprise": 1}])
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {},
+        {"files": []},
+        {**some_entry().to_attrs(), "files": {"map": {"kind": "map"}}},
+        {**some_entry().to_attrs(), "surprise": 1},
+    ],
+)
 def test_attributes_that_are_no_entry_are_a_store_error(attrs: dict[str, object]) -> None:
     with pytest.raises(StoreError):
         Entry.from_attrs(attrs)

@@ -20,8 +20,9 @@ METADATA = Path(__file__).parents[2] / "../shared/data/metadata"
 words = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12)
 dates = st.dates().map(str)
 ids = st.integers(1, 999_999).map("EMD-{:04d}".format)
-kinds = st.lists(st.sampled_from(["half_map_1", "half_map_2", "mask", "mask_2", "additional_1", "additional_2"]),
-                 unique=True).map(lambda some: ["map", *sorted(some, key=_order)])
+kinds = st.lists(
+    st.sampled_from(["half_map_1", "half_map_2", "mask", "mask_2", "additional_1", "additional_2"]), unique=True
+).map(lambda some: ["map", *sorted(some, key=_order)])
 
 
 def _order(kind: str) -> tuple[int, str]:
@@ -33,11 +34,16 @@ def entries(draw: st.DrawFn) -> Entry:
     emdb_id = draw(ids)
     files = [MapFile.of(emdb_id, kind, usual_name(emdb_id, kind)) for kind in draw(kinds)]
     return Entry(
-        emdb_id, " ".join(draw(st.lists(words, max_size=4))),
+        emdb_id,
+        " ".join(draw(st.lists(words, max_size=4))),
         method=draw(st.none() | st.sampled_from(["singleParticle", "helical", "tomography"])),
-        resolution=draw(st.none() | st.floats(0.5, 100)), resolution_method=draw(st.none() | words),
-        contour_level=draw(st.none() | st.floats(-1e6, 1e6)), status=draw(st.sampled_from(["REL", "OBS", "HPUB"])),
-        release_date=draw(st.none() | dates), update_date=draw(dates), point_group=draw(st.none() | words),
+        resolution=draw(st.none() | st.floats(0.5, 100)),
+        resolution_method=draw(st.none() | words),
+        contour_level=draw(st.none() | st.floats(-1e6, 1e6)),
+        status=draw(st.sampled_from(["REL", "OBS", "HPUB"])),
+        release_date=draw(st.none() | dates),
+        update_date=draw(dates),
+        point_group=draw(st.none() | words),
         fitted_pdbs=tuple(draw(st.lists(st.sampled_from(["7sgd", "1ake", "5k7n"]), unique=True))),
         superseded_by=tuple(draw(st.lists(ids, max_size=2, unique=True))),
     ).with_files(files)
@@ -50,8 +56,9 @@ def test_a_header_says_all_that_the_record_knows(entry: Entry) -> None:
 
 @given(entries())
 def test_holdings_restore_checksums_and_dates(entry: Entry) -> None:
-    listed = entry.with_files(MapFile(file.kind, file.name, file.path, "0" * 32, entry.update_date)
-                              for file in entry.files.values())
+    listed = entry.with_files(
+        MapFile(file.kind, file.name, file.path, "0" * 32, entry.update_date) for file in entry.files.values()
+    )
     assert merge_holdings(entry, json.loads(json.dumps(holdings_record(listed)))) == listed
 
 

@@ -81,10 +81,21 @@ def test_delays_double_and_differ() -> None:
         assert len(delays) > 10
 
 
-@pytest.mark.parametrize(("header", "seconds"), [
-    (None, None), ("", None), ("7", 7), ("0", 0), ("-5", None), ("inf", None), ("soon", None),
-    ("Mon, 01 Jan 2024 12:01:30 GMT", 90), ("Mon, 01 Jan 2024 11:00:00 GMT", 0), ("Mon, 99 Foo 2024", None),
-])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("7", 7),
+        ("0", 0),
+        ("-5", None),
+        ("inf", None),
+        ("soon", None),
+        ("Mon, 01 Jan 2024 12:01:30 GMT", 90),
+        ("Mon, 01 Jan 2024 11:00:00 GMT", 0),
+        ("Mon, 99 Foo 2024", None),
+    ],
+)
 def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
     assert seconds_to_wait(header, NOON) == seconds
 

@@ -144,11 +144,13 @@ def test_mode_0_is_signed_unless_imod_says_otherwise(flags, meaning, order, map_
 
 @pytest.mark.parametrize(
     ("where", "start"),
-    [({"origin": (1, 0, 0), "nstart": (9, 9, 9)}, (0, 0, 1)),
-     ({"origin": (0, 0, 0), "nstart": (1, 2, 3)}, (6, 4, 2)),
-     ({"origin_x": float("nan"), "nstart": (1, 2, 3)}, (6, 4, 2)),
-     ({"origin": (0, 0, 0), "nstart": (60, -60, 0)}, (0, -120, 120)),
-     ({"origin": (0, 0, 0), "nstart": (61, 0, 0)}, (0, 0, 0))],
+    [
+        ({"origin": (1, 0, 0), "nstart": (9, 9, 9)}, (0, 0, 1)),
+        ({"origin": (0, 0, 0), "nstart": (1, 2, 3)}, (6, 4, 2)),
+        ({"origin_x": float("nan"), "nstart": (1, 2, 3)}, (6, 4, 2)),
+        ({"origin": (0, 0, 0), "nstart": (60, -60, 0)}, (0, -120, 120)),
+        ({"origin": (0, 0, 0), "nstart": (61, 0, 0)}, (0, 0, 0)),
+    ],
     ids=["origin", "nstart", "nan origin", "far nstart", "nstart never set"],
 )
 def test_a_map_lies_where_chimerax_shows_it(where, start, tmp_path, map_file):

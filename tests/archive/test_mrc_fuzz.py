@@ -117,9 +117,17 @@ def outcome(path, out):
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize(
     ("kind", "outcomes"),
-    [("words", {"read", "refused"}), ("header bits", {"read", "refused"}), ("any bits", {"read", "refused"}),
-     ("lengths", {"read", "refused"}), ("splices", {"read", "refused"}), ("gzip bodies", {"refused"}),
-     ("gzip lengths", {"read", "refused"}), ("bzip2 bodies", {"refused"}), ("bombs", {"refused"})],
+    [
+        ("words", {"read", "refused"}),
+        ("header bits", {"read", "refused"}),
+        ("any bits", {"read", "refused"}),
+        ("lengths", {"read", "refused"}),
+        ("splices", {"read", "refused"}),
+        ("gzip bodies", {"refused"}),
+        ("gzip lengths", {"read", "refused"}),
+        ("bzip2 bodies", {"refused"}),
+        ("bombs", {"refused"}),
+    ],
 )
 def test_a_damaged_map_reads_or_is_refused(kind, outcomes, base, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda _: None)

@@ -56,8 +56,21 @@ def test_ordinary_names_are_taken(name: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["", "..", "../map", "/map", "map/", "a/b", "local_resolution", "local_resolution/", "local_resolution/../map",
-     "local_resolution/a/b", "zarr.json", "local_resolution/.a", "../EMD-2.zarr/map"],
+    [
+        "",
+        "..",
+        "../map",
+        "/map",
+        "map/",
+        "a/b",
+        "local_resolution",
+        "local_resolution/",
+        "local_resolution/../map",
+        "local_resolution/a/b",
+        "zarr.json",
+        "local_resolution/.a",
+        "../EMD-2.zarr/map",
+    ],
 )
 def test_kinds_never_leave_their_entry(group: EntryGroup, kind: str) -> None:
     for refused in (check_kind, group.has, group.grid, group.array, lambda kind: open_volume(group.path, kind)):
@@ -178,7 +191,11 @@ def test_a_volume_opens_lazily_and_equal(group: EntryGroup, kind: str) -> None:
 def test_a_volume_knows_what_it_is(group: EntryGroup) -> None:
     volume = open_volume(group.path)
     assert {key: volume.attrs[key] for key in ("emdb_id", "kind", "units", "mrc_header", "contour_level")} == {
-        "emdb_id": "EMD-1234", "kind": "map", "units": "density", "mrc_header": {"mode": 2}, "contour_level": 0.0,
+        "emdb_id": "EMD-1234",
+        "kind": "map",
+        "units": "density",
+        "mrc_header": {"mode": 2},
+        "contour_level": 0.0,
     }
     assert open_volume(group.path, "local_resolution/b@1").attrs["model"] == "b@1"
 
