@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.errors import UsageError
-from emres.volume.density import grown, robust_statistics
+from emres.volume.density import robust_statistics
+from emres.volume.masking import grown
 
 if TYPE_CHECKING:
     from emres.model.patches import Example

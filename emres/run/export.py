@@ -9,7 +9,7 @@ from emres.archive.disk import disk_errors
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_volume
 from emres.errors import StoreError, UsageError
-from emres.volume.density import fill_outside
+from emres.volume.masking import fill_outside
 
 if TYPE_CHECKING:
     import xarray as xr

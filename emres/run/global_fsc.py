@@ -17,8 +17,8 @@ from emres.errors import MapError, UsageError
 from emres.run.estimate import EstimateJob, average, check_memory, estimate_job, maps_and_mask
 from emres.run.jobs import check_choices, provenance, resolve_device
 from emres.run.masks import whole_mask
-from emres.volume.density import soft_edge
 from emres.volume.grid import Grid, Triple, grid_of
+from emres.volume.masking import soft_edge
 from emres.volume.pyramid import MemoryPyramid
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from emres.archive.mrc import open_map
 from emres.archive.store import CHUNK
 from emres.errors import MapError, UsageError
 from emres.volume.blocks import Box
-from emres.volume.density import automatic_mask, block_any, grown, without_dust
 from emres.volume.grid import Grid, grid_of
+from emres.volume.masking import automatic_mask, block_any, grown, without_dust
 from emres.volume.pyramid import Pyramid
 from emres.volume.resample import carry, resampling_matrices
 

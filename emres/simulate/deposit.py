@@ -10,7 +10,7 @@ from scipy import fft
 
 from emres.simulate.atoms import squared_frequency
 from emres.simulate.halfmaps import HalfMaps
-from emres.volume.density import soft_edge
+from emres.volume.masking import soft_edge
 
 Array = np.ndarray[Any, Any]
 

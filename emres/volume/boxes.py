@@ -14,8 +14,8 @@ import numpy as np
 
 from emres.errors import UsageError
 from emres.volume.blocks import Box
-from emres.volume.density import block_any
 from emres.volume.grid import Shape
+from emres.volume.masking import block_any
 
 # A box has a price beyond its voxels: allocating, padding, starting threads.
 BOX_OVERHEAD = 20_000

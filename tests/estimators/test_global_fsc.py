@@ -14,7 +14,7 @@ from emres.estimators.global_fsc import (
     resolution_at,
     shell_correlation,
 )
-from emres.volume.density import soft_edge
+from emres.volume.masking import soft_edge
 
 SHAPE, VOXEL = (36, 40, 33), 1.5
 

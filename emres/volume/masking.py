@@ -1,0 +1,176 @@
+"""Where the molecule is: masks found, cleaned, grown, softened, and values carried a little beyond them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from emres.errors import MapError, UsageError
+from emres.volume.grid import Triple
+
+Array = np.ndarray[Any, Any]
+
+_SMOOTHING = 4.0  # Å: the scale on which a molecule differs from its solvent
+_SHARE_OF_TOP = 0.05  # of the highest smoothed density
+_NOISE_SDS = 4.0
+_DUST = 0.01  # of the largest piece
+
+
+def automatic_mask(values: Array, voxel_size: Triple) -> Array:
+    """Find the molecule without being told a contour level.
+
+    Smoothed density above a twentieth of its maximum and above the noise at the faces of the box; where most of the
+    box is one exact value (a masked map), only where the map differs from it; without dust.
+
+    Parameters
+    ----------
+    values : (z, y, x) density
+        Best at 1.5-3 Å per voxel: average finer maps first.
+    voxel_size : (z, y, x) Å
+
+    Returns
+    -------
+    (z, y, x) bool
+
+    Raises
+    ------
+    MapError
+        If the map is constant.
+    """
+    sigma = [max(_SMOOTHING / size, 1.2) for size in voxel_size]
+    smooth = ndimage.gaussian_filter(values.astype(np.float32, copy=False), sigma)
+    top = float(smooth.max())
+    if not top > 0 or float(values.min()) == float(values.max()):
+        raise MapError(
+            "no molecule was found in the map",
+            got=f"a highest smoothed density of {top:.6g}",
+            expected="positive density",
+            cure="pass --mask none, or a mask file",
+        )
+    threshold = _SHARE_OF_TOP * top
+    noise = _noise_level(smooth)
+    # A molecule that touches most of the faces (a tight crop) is not noise.
+    if noise <= 4 * threshold:
+        threshold = max(threshold, noise)
+    return without_dust((smooth > threshold) & _support(values))
+
+
+def _noise_level(smooth: Array) -> float:
+    """Return what noise hardly exceeds, judged by the faces of the box: mean and four standard deviations.
+
+    Both come from the lowest quarter of the faces, as a molecule may touch the rest: a twentieth of Gaussian noise
+    lies 1.645 standard deviations below its mean, and a quarter 0.674.
+    """
+    faces = np.concatenate([np.ravel(np.take(smooth, k, axis=axis)) for axis in range(3) for k in (0, -1)])
+    twentieth, quarter = (float(value) for value in np.quantile(faces, (0.05, 0.25)))
+    deviation = (quarter - twentieth) / (1.645 - 0.674)
+    return quarter + (0.674 + _NOISE_SDS) * deviation
+
+
+def _support(values: Array) -> Array:
+    """Return where a masked map differs from the one value that fills most of its box."""
+    middle = np.partition(values.ravel(), values.size // 2)[values.size // 2]
+    same = values == middle
+    if same.mean() < 0.5:
+        return np.ones(values.shape, dtype=bool)
+    return np.asarray(ndimage.binary_closing(~same, iterations=1) | ~same)
+
+
+def without_dust(mask: Array, share: float = _DUST) -> Array:
+    """Drop the pieces of a mask that are smaller than a share of its largest piece.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+    share : float
+
+    Returns
+    -------
+    (z, y, x) bool
+    """
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray((sizes >= share * sizes.max())[labels])
+
+
+def grown(mask: Array, voxels: int = 1) -> Array:
+    """Grow a mask by whole voxels in every direction (z, y, x, diagonals too)."""
+    return np.asarray(ndimage.maximum_filter(mask, size=2 * voxels + 1))
+
+
+def block_any(mask: Array, factor: int) -> Array:
+    """Tell for every cube of ``factor``^3 voxels whether any of them is in the mask.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+    factor : int
+
+    Returns
+    -------
+    (ceil(z / factor), ...) bool
+    """
+    for axis in range(3):
+        mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], factor), axis=axis)
+    return mask
+
+
+def soft_edge(mask: Array, width: float) -> Array:
+    """Return a mask that falls from 1 to 0 as a cosine over ``width`` voxels outside.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+    width : float
+        Voxels.
+
+    Returns
+    -------
+    (z, y, x) float32, 0-1
+
+    Raises
+    ------
+    UsageError
+        If the width is negative.
+    """
+    if width < 0:
+        raise UsageError("a soft edge has no width", got=f"{width} voxels", expected="0 or more")
+    if width == 0:
+        return mask.astype(np.float32)
+    distance = np.clip(ndimage.distance_transform_edt(~mask) / width, 0, 1)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * distance), dtype=np.float32)
+
+
+def fill_outside(values: Array, voxels: int = 5) -> Array:
+    """Carry a resolution map a few voxels beyond its mask, each voxel taking the nearest value.
+
+    Colouring a surface samples the map at and beyond the edge of the mask, where a 0 would bleed in as streaks.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32
+        0 outside the mask. A voxel's answer depends on those within ``voxels`` of it alone, so a big map can be filled
+        in parts that overlap by as much.
+    voxels : int
+        How far.
+
+    Returns
+    -------
+    (z, y, x) float32
+        ``values`` where they are not 0; still 0 farther out.
+
+    Examples
+    --------
+    >>> fill_outside(np.array([[[0, 0, 0, 4.0, 5.0, 0]]], dtype=np.float32), voxels=2).tolist()
+    [[[0.0, 4.0, 4.0, 4.0, 5.0, 5.0]]]
+    """
+    unset = values == 0
+    if not unset.any() or unset.all():
+        return values.copy()
+    distance, nearest = ndimage.distance_transform_edt(unset, return_indices=True)
+    return np.where(distance <= voxels, values[tuple(nearest)], np.float32(0))
