@@ -101,6 +101,14 @@ def test_noise_is_judged_by_the_quiet_part_of_the_faces() -> None:
     assert masking._noise_level(box) == pytest.approx(5 + 4 * 2, rel=0.15)
 
 
+masks = st.builds(
+    lambda seed, share, shape: np.random.default_rng(seed).random(shape) < share,
+    st.integers(0, 999),
+    st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+    st.tuples(*[st.integers(1, 14)] * 3),
+)
+
+
 @given(masks, st.integers(1, 5))
 def test_a_block_is_in_the_mask_if_any_voxel_is(mask: np.ndarray, factor: int) -> None:
     coarse = block_any(mask, factor)
