@@ -8,8 +8,8 @@ import pytest
 from emres.archive.mrc_write import write_mrc
 from emres.errors import MapError, UsageError
 from emres.run.masks import mask_level, mask_slabs, slabs
-from emres.volume.masking import without_dust
 from emres.volume.grid import Grid, make_volume
+from emres.volume.masking import without_dust
 from emres.volume.pyramid import MemoryPyramid
 from tests.run.conftest import GRID, toy_density
 
