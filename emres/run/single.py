@@ -130,10 +130,10 @@ def estimate_input(
     if recipe.halves and not halves:
         what = f"{source} is one map" if source else "got none"
         raise missing_halves(recipe, what, "pass both: --half-map-1 A.mrc --half-map-2 B.mrc")
-    if not recipe.halves and source is None:
-        raise UsageError(f"{recipe.estimator} reads one map", cure="give it as INPUT, not as half maps")
+    if not recipe.halves and (halves or source is None):
+        raise UsageError(f"{recipe.estimator} reads one map", cure="give it as INPUT, and no half maps")
     files = {"map": Path(source)} if source is not None else {}
-    return work.through_files(files | (halves if recipe.halves else {}), output, force)
+    return work.through_files(files | halves, output, force)
 
 
 _IMPORT_HALVES = "bring them into the entry: emres import HALF --name NAME --kind half_map_1 --to STORE"

@@ -70,6 +70,7 @@ def test_a_store_keeps_maps_and_result(emres, files, tmp_path: Path) -> None:
         (["{map}", "--method", "fsc"], "compares two half maps, and {map} is one map; pass both: --half-map-1"),
         (["--method", "fsc"], "got none"),
         (["--method", "resmap", "{halves}"], "resmap reads one map"),
+        (["{map}", "--method", "resmap", "{halves}"], "and no half maps"),
         (["--method", "fsc", "--half-map-1", "{map}"], "one half map was given"),
         (["nowhere", "--method", "monores"], "there is no map nowhere"),
         (["{map}", "--method", "monores", "--sampling", "20"], "monores has no sampling"),

@@ -125,13 +125,15 @@ def test_a_batch_takes_methods_as_it_takes_nets(files: dict[str, Path], tmp_path
     for name in ("one", "two"):
         entry_of(files, store, name)
     entry_of(files, store, "lonely", kinds=("map",))
-    plan = BatchPlan(store, "fsc", export=out, fetch=None)
+    fetched: list[str] = []
+    plan = BatchPlan(store, "fsc", export=out, fetch=lambda name, report: bool(fetched.append(name)))
     assert planned("one", plan) == ["estimate", "export"]
     found = {outcome.name: outcome for outcome in run_batch(["one", "two", "lonely"], plan)}
     assert {name: outcome.status for name, outcome in found.items()} == {
         "one": "done", "two": "done", "lonely": "failed",
     }  # fmt: skip
     assert "emres import HALF --kind half_map_1" in found["lonely"].reason
+    assert fetched == [], "maps of one's own are not in the archive"
     assert sorted(path.name for path in out.iterdir()) == ["one_local_resolution.mrc", "two_local_resolution.mrc"]
     again = list(run_batch(["one", "two"], plan))
     assert [outcome.status for outcome in again] == ["skipped"] * 2

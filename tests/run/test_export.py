@@ -7,11 +7,14 @@ import mrcfile
 import numpy as np
 import pytest
 
+from emres.archive.mrc import read_mrc
 from emres.archive.store import Store
+from emres.archive.writer import VolumeWriter
 from emres.errors import StoreError, UsageError
 from emres.run.export import export_mrc, export_png, latest_result
 from emres.run.ingest import import_map
 from emres.run.predict import predict_entry, predict_job
+from emres.volume.masking import fill_outside
 from tests.run.conftest import toy_density
 
 
@@ -82,3 +85,19 @@ def test_a_picture_of_the_local_resolution_is_exported(entry, toy_model: Path, t
     with pytest.raises(UsageError, match="only a local resolution is drawn"):
         export_png(entry, tmp_path / "map.png", "map")
     assert not (tmp_path / "map.png").exists()
+
+
+def test_a_map_is_filled_across_the_chunks_of_the_store(entry, tmp_path: Path) -> None:
+    """A ball that touches the face between two chunks from one side is carried on to the other."""
+    grid, kind = entry.grid(), "local_resolution/ball@1"
+    z, y, x = (np.arange(n) - c for n, c in zip(grid.shape, (58, 30, 33), strict=True))
+    ball = z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2 < 36
+    values = np.where(ball, np.random.default_rng(2).uniform(2, 9, grid.shape), 0).astype(np.float32)
+    assert values[:64].any()
+    assert not values[64:].any()
+    with VolumeWriter(entry, kind, grid) as writer:
+        writer.add(0, values)
+        writer.commit({"program": "emres", "date": "", "model": "ball@1", "weights_sha256": "", "mask": "none"})
+    filled = read_mrc(export_mrc(entry, tmp_path / "filled.mrc", kind, filled=True)).values
+    assert np.array_equal(filled, fill_outside(values, 5))
+    assert filled[64:].any()
