@@ -115,6 +115,8 @@ def import_map(
     with open_map(path, voxel_size) as reader:  # a file that cannot be a map is refused before anything is made
         grid = reader.grid
     group = store.entry(name)
+    if group.exists():
+        group.attributes()  # raises where a newer emres wrote
     if group.exists() and kind != "map" and group.has("map") and not group.grid("map").matches(grid):
         raise MapError(
             f"the {kind} {path} lies on another grid than the map of {name}",
