@@ -19,7 +19,7 @@ _DISCARDED = 310
 Words = np.ndarray[Any, np.dtype[np.uint32]]
 
 
-def c_rand(count: int, seed: int = 0, lanes: int = 4096) -> Words:
+def c_rand(count: int, seed: int = 0, lanes: int = 1024) -> Words:
     """Return what ``srand(seed)`` and ``count`` calls of ``rand()`` give.
 
     Parameters

@@ -13,8 +13,8 @@ class ShellSums:
     Coefficients fall into narrow radial bins; a small matrix shares the bins between the shells.
     """
 
-    def __init__(self, bins: torch.Tensor, weight: torch.Tensor, sharing: torch.Tensor) -> None:
-        self._bins, self._weight, self._sharing = bins, weight, sharing
+    def __init__(self, bins: torch.Tensor, sharing: torch.Tensor) -> None:
+        self._bins, self._sharing = bins, sharing
 
     @classmethod
     def of_box(cls, box_size: int, device: torch.device) -> ShellSums:
@@ -22,7 +22,7 @@ class ShellSums:
         shells = box_size // 2 + 1
         index = radial_frequency((box_size,) * 3, 1 / box_size, str(device)).round().long().clamp_max_(shells)
         sharing = torch.eye(shells, shells + 1, dtype=torch.float64, device=device)
-        return cls(index.flatten(), torch.ones((), device=device), sharing)
+        return cls(index.flatten(), sharing)
 
     @classmethod
     def of_window(cls, side: int, box_size: int, device: torch.device, fineness: int = 4) -> ShellSums:
@@ -30,16 +30,15 @@ class ShellSums:
         shells = box_size // 2 + 1
         frequency = radial_frequency((side,) * 3, 1 / box_size, str(device))
         bins = (frequency * fineness).round().long().clamp_max_(fineness * shells)
-        twice = torch.full((side // 2 + 1,), 2.0, device=device)
-        twice[0] = 1.0
-        if side % 2 == 0:
-            twice[-1] = 1.0
+        # Columns that stand for themselves alone, not for their mirror image too, have bins of their own.
+        single = [0] if side % 2 else [0, -1]
+        bins[..., single] += fineness * shells + 1
         position = torch.arange(fineness * shells + 1, device=device) / fineness
         reach = max(1.0, box_size / side)
         offset = (position[None, :] - torch.arange(shells, device=device)[:, None]).abs() / reach
         sharing = (1 - offset).clamp_min(0.0).double()
         sharing[:, -1] = 0.0
-        return cls(bins.flatten(), twice.expand(frequency.shape).flatten(), sharing)
+        return cls(bins.flatten(), torch.cat([2 * sharing, sharing], dim=1))
 
     def fsc(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the FSC of volumes 1 and 2, 3 and 4, ...: (2 n, z, y, x) -> (n, shells) float64."""
@@ -50,8 +49,7 @@ class ShellSums:
         return sums[0] / (sums[1] * sums[2]).sqrt().clamp_min(1e-30)
 
     def _sums(self, values: torch.Tensor) -> torch.Tensor:
-        rows = []
-        for row in values * self._weight:
-            bins = torch.zeros(self._sharing.shape[1], device=row.device)
-            rows.append(self._sharing @ bins.index_add_(0, self._bins, row).double())
-        return torch.stack(rows)
+        bins = torch.zeros((len(values), self._sharing.shape[1]), device=values.device)
+        for row, total in zip(values, bins, strict=True):
+            total.index_add_(0, self._bins, row)
+        return bins.double() @ self._sharing.T
