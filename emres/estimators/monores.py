@@ -18,11 +18,10 @@ import torch
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import paired_halves
-from emres.volume.fourier import as_tensor, gaussian_filter, radial_frequency, voxel_sizes
+from emres.estimators.monogenic import FourierSpace, MonogenicAmplitude, Voxels
+from emres.volume.fourier import as_tensor, gaussian_filter, voxel_sizes
 from emres.volume.grid import Triple
 
-# Width of the raised-cosine flank of both filters, 1/voxel.
-FLANK = 0.02
 # Blurs of the amplitude (for the mask) and of the answer, exp(-r^2 / w^2) with w of 4 and 3 voxels.
 MASK_SIGMA = 4 / math.sqrt(2)
 ANSWER_SIGMA = 3 / math.sqrt(2)
@@ -31,8 +30,8 @@ Z_SCORE = 1.645
 LEFT_SHARE = 0.025
 SIGNAL_SHARE = 0.001
 
-# Given a frequency (1/voxel) and the open voxels: the envelope, its values there, the noise's values.
-Levels = Callable[[float, torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+# Given a frequency (1/voxel): the envelope at the voxels of the molecule, and the noise's values.
+Levels = Callable[[float], tuple[torch.Tensor, torch.Tensor]]
 
 
 def monores(
@@ -72,16 +71,19 @@ def monores(
     if not bool(outside.any()):
         raise UsageError("there is no solvent to take the noise from", got="a mask that fills the box",
                          cure="pass a smaller mask, or the half maps")
-    amplitude = MonogenicAmplitude(density)
+    space = FourierSpace.of(density)
+    amplitude = MonogenicAmplitude(density, space)
     envelope = gaussian_filter(amplitude.unfiltered(), MASK_SIGMA)
     inside &= envelope >= quantile(envelope[outside], significance)
     if not bool(inside.any()):
         raise UsageError("no voxel of the mask rises above the solvent", cure="pass a mask that fits the map")
     sweep = Sweep.of(density, voxel_size, coarsest, finest, step)
+    voxels = Voxels.of(inside | outside)
+    is_inside, is_outside = (torch.nonzero(voxels.take(region)).squeeze(1) for region in (inside, outside))
 
-    def signal_and_noise(frequency: float, active: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        envelope = amplitude(frequency)
-        return envelope, envelope[active], envelope[outside]
+    def signal_and_noise(frequency: float) -> tuple[torch.Tensor, torch.Tensor]:
+        envelope = amplitude(space.band(frequency), voxels)
+        return envelope[is_inside], envelope[is_outside]
 
     return _estimate(sweep, inside, signal_and_noise, significance, "single")
 
@@ -113,13 +115,14 @@ def monores_halves(
     """
     first, second = paired_halves(half_map_1, half_map_2, device)
     inside = _inside(mask, first)
-    mean, noise = MonogenicAmplitude((first + second) / 2), MonogenicAmplitude((first - second) / 2)
+    space = FourierSpace.of(first)
+    mean, noise = (MonogenicAmplitude(part / 2, space) for part in (first + second, first - second))
     sweep = Sweep.of(first, voxel_size, coarsest, finest, step)
+    voxels = Voxels.of(inside)
 
-    def signal_and_noise(frequency: float, active: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        in_noise = noise(frequency)[inside]
-        envelope = mean(frequency)
-        return envelope, envelope[active], in_noise
+    def signal_and_noise(frequency: float) -> tuple[torch.Tensor, torch.Tensor]:
+        band = space.band(frequency)
+        return mean(band, voxels), noise(band, voxels)
 
     return _estimate(sweep, inside, signal_and_noise, significance, "halves")
 
@@ -155,43 +158,6 @@ class Sweep:
         return cls(tuple(edge / pixel for pixel in dict.fromkeys(pixels) if pixel > 0), voxel, step)
 
 
-class MonogenicAmplitude:
-    """The envelope of what a volume holds beyond a frequency.
-
-    Parameters
-    ----------
-    volume : (z, y, x) float32
-    """
-
-    def __init__(self, volume: torch.Tensor) -> None:
-        self.shape = volume.shape
-        self._spectrum = torch.fft.rfftn(volume)
-        self._radius = radial_frequency(self.shape, 1.0, str(volume.device))
-        device = volume.device
-        z, y = (_signed_frequency(n, device) for n in self.shape[:2])
-        x = torch.fft.rfftfreq(self.shape[2], device=device)
-        self._axes = (z[:, None, None], y[None, :, None], x[None, None, :])
-
-    def __call__(self, frequency: float) -> torch.Tensor:
-        """Return the low-passed envelope of the volume high-passed at a frequency, 1/voxel."""
-        rise = ((self._radius - (frequency - FLANK)) / FLANK).clamp_(0.0, 1.0)
-        envelope = self._envelope(self._spectrum * _raised_cosine(rise))
-        fall = ((frequency + FLANK - self._radius) / FLANK).clamp_(0.0, 1.0)
-        smooth: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(envelope).mul_(_raised_cosine(fall)), s=self.shape)
-        return smooth
-
-    def unfiltered(self) -> torch.Tensor:
-        """Return the envelope of the whole volume."""
-        return self._envelope(self._spectrum.clone())
-
-    def _envelope(self, spectrum: torch.Tensor) -> torch.Tensor:
-        squared: torch.Tensor = torch.fft.irfftn(spectrum, s=self.shape).square_()
-        spectrum = spectrum.mul_(-1j).div_(self._radius.clamp_min(1e-9))
-        for axis in self._axes:
-            squared += torch.fft.irfftn(spectrum * axis, s=self.shape).square_()
-        return squared.sqrt_()
-
-
 def quantile(values: torch.Tensor, share: float) -> float:
     """Return the value that a share of a one-dimensional tensor does not exceed."""
     rank = min(int(share * values.numel()) + 1, values.numel())
@@ -217,16 +183,17 @@ def _scan(
     sweep: Sweep, inside: torch.Tensor, signal_and_noise: Levels, significance: float
 ) -> tuple[torch.Tensor, float]:
     """Return the resolution at which every voxel closed, 0 where none did, and the last one tried."""
-    resolution = torch.zeros(inside.shape, device=inside.device)
-    failures = torch.zeros(inside.shape, dtype=torch.uint8, device=inside.device)
-    active, total, strongest = inside.clone(), float(inside.sum()), 0.0
+    count = int(inside.sum())
+    resolution, failures = torch.zeros((2, count), device=inside.device)
+    active, strongest = torch.ones(count, dtype=torch.bool, device=inside.device), 0.0
     last = sweep.resolutions[0]
     for i, level in enumerate(sweep.resolutions):
-        envelope, signal, noise = signal_and_noise(sweep.voxel_size / level, active)
+        envelope, noise = signal_and_noise(sweep.voxel_size / level)
+        signal = envelope[active]
         strongest = max(strongest, float(signal.mean()))
         if float(signal.mean()) < SIGNAL_SHARE * strongest or _z_score(signal, noise) < Z_SCORE:
             if i == 0:
-                resolution.masked_fill_(inside, level)  # noise alone: "this or worse", not an empty map
+                resolution.fill_(level)  # noise alone: "this or worse", not an empty map
             break
         last = level
         above = active & (envelope > quantile(noise, significance))
@@ -235,9 +202,9 @@ def _scan(
         closed = failures >= 2
         resolution.masked_fill_(closed, sweep.resolutions[max(i - 2, 0)])
         active &= ~closed
-        if float(active.sum()) < LEFT_SHARE * total:
+        if float(active.sum()) < LEFT_SHARE * count:
             break
-    return resolution, last
+    return torch.zeros(inside.shape, device=inside.device).masked_scatter_(inside, resolution), last
 
 
 def _smooth(raw: torch.Tensor, inside: torch.Tensor, last: float) -> torch.Tensor:
@@ -249,17 +216,6 @@ def _smooth(raw: torch.Tensor, inside: torch.Tensor, last: float) -> torch.Tenso
 def _z_score(signal: torch.Tensor, noise: torch.Tensor) -> float:
     spread = signal.var() / signal.numel() + noise.var() / noise.numel()
     return float((signal.mean() - noise.mean()) / spread.sqrt().clamp_min(1e-30))
-
-
-def _raised_cosine(share: torch.Tensor) -> torch.Tensor:
-    """Return 0 at 0, 1 at 1 and half a cosine between."""
-    return share.mul_(-math.pi).cos_().mul_(-0.5).add_(0.5)
-
-
-def _signed_frequency(n: int, device: torch.device) -> torch.Tensor:
-    """Return the frequencies of an axis, 1/voxel, Nyquist positive as the half-complex axis has it."""
-    frequency = torch.fft.fftfreq(n, device=device)
-    return torch.where(frequency == -0.5, 0.5, frequency)
 
 
 def _inside(mask: Any, volume: torch.Tensor) -> torch.Tensor:
