@@ -21,9 +21,10 @@ from emres.volume.fourier import as_tensor, radial_frequency, voxel_sizes
 from emres.volume.grid import Triple
 
 UNRESOLVED = 100.0
-# Voxels next to the surface of the largest sphere are not tested.
+# Voxels next to the surface of the largest sphere that are not tested, and that are not taken for noise either.
 _MARGIN = 9
-# Voxels by which the mask is grown before the rest counts as solvent.
+_NOISE_MARGIN = 1
+# Voxels by which the mask is grown before the spectrum of the rest is taken for the solvent's.
 _GROWN = 2
 # A level that adds less than this share of what was found before is the last.
 _ADDED_AT_LEAST = 1e-3
@@ -72,7 +73,8 @@ def resmap(
         raise UsageError("mask and map differ in shape",
                          got=f"{tuple(inside.shape)}", expected=f"{tuple(density.shape)}")
     solvent = ~_grown(inside, _GROWN)
-    tested = inside & _inner_ellipsoid(inside)
+    tested = inside & _inner_ellipsoid(inside, _MARGIN)
+    noise = (~inside & _inner_ellipsoid(inside, _NOISE_MARGIN), ~inside)
     if not bool(tested.any()) or not bool(solvent.any()):
         raise UsageError("ResMap needs molecule and solvent", got="a mask that is empty or fills the box",
                          cure="pass a mask that leaves solvent around the molecule")
@@ -80,7 +82,7 @@ def resmap(
     levels = sweep_levels(voxel, finest, coarsest, step)
     if whiten:
         density = whitened(density, solvent, voxel)
-    resolution = _scan(density, tested, solvent, voxel, levels, significance)
+    resolution = _scan(density, tested, noise, voxel, levels, significance)
     unresolved = inside & (resolution == 0)
     resolution[unresolved] = UNRESOLVED
     total = float(inside.sum())
@@ -141,14 +143,14 @@ def whitened(density: torch.Tensor, solvent: torch.Tensor, voxel_size: float) ->
 
 
 def _scan(
-    density: torch.Tensor, tested: torch.Tensor, solvent: torch.Tensor, voxel: float, levels: list[float],
-    significance: float,
+    density: torch.Tensor, tested: torch.Tensor, noise: tuple[torch.Tensor, ...], voxel: float,
+    levels: list[float], significance: float,
 ) -> torch.Tensor:
     resolution, left = torch.zeros_like(density), tested.clone()
     spectrum = torch.fft.rfftn(density)
     for level in levels:
         model = local_model(level, voxel)
-        windows = _solvent_windows(density, solvent, model.side)
+        windows = _noise_windows(density, noise, model.side)
         statistic = _gain_over_constant(spectrum, density.shape, model)[left]
         p_values = model.p_values(statistic.double().cpu().numpy() / model.noise_variance(windows))
         passed = torch.zeros_like(left)
@@ -172,14 +174,18 @@ def _gain_over_constant(spectrum: torch.Tensor, shape: torch.Size, model: LocalM
     return total
 
 
-def _solvent_windows(density: torch.Tensor, solvent: torch.Tensor, side: int) -> np.ndarray[Any, Any]:
-    """Return the voxels of all windows of a regular tiling that hold solvent alone, (n, side^3) float64."""
-    tiles = [_tiled(values, side) for values in (density, solvent)]
-    windows = tiles[0][tiles[1].all(1)]
-    if len(windows) < _WINDOWS_AT_LEAST:
-        raise UsageError("too little solvent to take the noise from", got=f"{len(windows)} windows of {side}^3 voxels",
-                         expected=f"at least {_WINDOWS_AT_LEAST}", cure="pass a smaller mask or a coarsest level")
-    return windows.double().cpu().numpy()
+def _noise_windows(density: torch.Tensor, noise: tuple[torch.Tensor, ...], side: int) -> np.ndarray[Any, Any]:
+    """Return all windows of a regular tiling that hold noise alone, (n, side^3) float64.
+
+    The first region that has room for enough of them is taken.
+    """
+    tiles = _tiled(density, side)
+    for region in noise:
+        windows = tiles[_tiled(region, side).all(1)]
+        if len(windows) >= _WINDOWS_AT_LEAST:
+            return np.asarray(windows.double().cpu().numpy())
+    raise UsageError("too little solvent to take the noise from", got=f"{len(windows)} windows of {side}^3 voxels",
+                     expected=f"at least {_WINDOWS_AT_LEAST}", cure="pass a smaller mask or a coarsest level")
 
 
 def _tiled(values: torch.Tensor, side: int) -> torch.Tensor:
@@ -212,11 +218,11 @@ def _grown(inside: torch.Tensor, voxels: int) -> torch.Tensor:
     return grown[0, 0] > 0
 
 
-def _inner_ellipsoid(inside: torch.Tensor) -> torch.Tensor:
+def _inner_ellipsoid(inside: torch.Tensor, margin: int) -> torch.Tensor:
     """Tell which voxels lie a margin inside the largest ellipsoid of the box (a sphere in a cube)."""
     device = inside.device
     z, y, x = (
-        ((torch.arange(n, device=device) - (n - 1) / 2) * (n / (n - 1) / (n / 2 - _MARGIN))).square()
+        ((torch.arange(n, device=device) - (n - 1) / 2) * (n / (n - 1) / (n / 2 - margin))).square()
         for n in inside.shape
     )
     squared: torch.Tensor = z[:, None, None] + y[None, :, None] + x[None, None, :]

@@ -43,7 +43,7 @@ class LocalModel:
     eigenvalues : (16,) float64
         Of D, descending.
     residual_form : (side^3, side^3) float64
-        L_d: what is left of a window after fitting everything but the constant; measures the noise.
+        L_d of a window less its mean: what is left after fitting everything but the constant; measures the noise.
     """
 
     radius: int
@@ -90,11 +90,17 @@ def local_model(resolution: float, voxel_size: float) -> LocalModel:
     directions, strength, _ = np.linalg.svd(beyond, full_matrices=False)
     filters, singular, _ = np.linalg.svd(amplitude[:, None] * directions[:, strength > 0.5], full_matrices=False)
     fitted = amplitude[:, None] * waves
+    residual = np.diag(amplitude**2) - fitted @ fitted.T
     side = 2 * radius + 1
     return LocalModel(
         radius, (filters * singular).T.reshape(-1, side, side, side), singular**2,
-        np.diag(amplitude**2) - fitted @ fitted.T,
+        _less_mean(residual),
     )
+
+
+def _less_mean(form: Array) -> Array:
+    """Return the quadratic form of what is left when the mean is taken off: a slope of the solvent is no noise."""
+    return np.asarray(form - form.mean(0) - form.mean(1)[:, None] + form.mean())
 
 
 def _basis(points: Array) -> Array:
