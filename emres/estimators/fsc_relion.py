@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from emres.estimators.c_random import RAND_MAX, c_rand
 from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import paired_halves
 from emres.estimators.shell_sums import ShellSums
+from emres.estimators.side_by_side import side_by_side
 from emres.volume.fourier import inverse_transform, radial_frequency, voxel_sizes
 from emres.volume.grid import Shape, Triple
 
@@ -131,9 +133,11 @@ def relion_fsc(
         raise UsageError("no sphere fits into the box", got=f"sampling {sampling:g} Å in {box_size * voxel:g} Å",
                          cure="pass a smaller sampling")
     cubes = [_pad_to_cube(half) for half in halves]
-    scan = _Scan(spheres, cubes + randomise_phases(cubes, spheres.randomised_shell, seed), threshold)
-    limits = [min(coarsest, box_size * voxel / max(scan.last_shell(centre), 1)) for centre in spheres.centres]
-    local_resolution = _spread(limits, spheres, cubes[0].device)[_centred(shape, box_size)]
+    with side_by_side(cubes[0].device) as each:
+        randomised = randomise_phases(cubes, spheres.randomised_shell, seed, each)
+        last_shells = each(_Scan(spheres, cubes + randomised, threshold).last_shell, spheres.centres)
+        limits = [min(coarsest, box_size * voxel / max(shell, 1)) for shell in last_shells]
+        local_resolution = _spread(limits, spheres, cubes[0].device)[_centred(shape, box_size)]
     inside = local_resolution > 0
     capped = inside & ((local_resolution >= 0.9999 * coarsest) | (local_resolution <= 2.0001 * voxel))
     return Estimate(
@@ -145,7 +149,9 @@ def relion_fsc(
     )
 
 
-def randomise_phases(cubes: list[torch.Tensor], shell: int, seed: int) -> list[torch.Tensor]:
+def randomise_phases(
+    cubes: list[torch.Tensor], shell: int, seed: int, each: Callable[..., Iterable[torch.Tensor]] = map
+) -> list[torch.Tensor]:
     """Return volumes with random phases from a Fourier shell on, amplitudes kept.
 
     Parameters
@@ -155,6 +161,8 @@ def randomise_phases(cubes: list[torch.Tensor], shell: int, seed: int) -> list[t
         Fourier pixels.
     seed : int
         The draws run through one volume after the other, in the order of memory.
+    each : callable
+        What maps the work over the cubes.
 
     Returns
     -------
@@ -165,14 +173,15 @@ def randomise_phases(cubes: list[torch.Tensor], shell: int, seed: int) -> list[t
     count = int(random.sum())
     draws = torch.from_numpy(c_rand(count * len(cubes), seed).astype("float32")).to(cubes[0].device)
     phases = (draws * (2 * math.pi / RAND_MAX)).chunk(len(cubes))
-    randomised = []
-    for cube, phase in zip(cubes, phases, strict=True):
+
+    def turned(cube: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
         spectrum = torch.fft.rfftn(cube)
         angle = torch.zeros(random.shape, device=cube.device).masked_scatter_(random, phase)
         amplitude = (spectrum.real.square() + spectrum.imag.square()).sqrt_()
-        turned = torch.complex(angle.cos().mul_(amplitude), angle.sin_().mul_(amplitude))
-        randomised.append(inverse_transform(torch.where(random, turned, spectrum), shape))
-    return randomised
+        unordered = torch.complex(angle.cos().mul_(amplitude), angle.sin_().mul_(amplitude))
+        return inverse_transform(torch.where(random, unordered, spectrum), shape)
+
+    return list(each(lambda pair: turned(*pair), zip(cubes, phases, strict=True)))
 
 
 class _Scan:
