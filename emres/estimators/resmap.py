@@ -17,6 +17,7 @@ import torch
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
 from emres.estimators.resmap_kernels import LocalModel, local_model
+from emres.estimators.resmap_low_pass import brought_back, cut_off, resampled
 from emres.volume.fourier import as_tensor, radial_frequency, voxel_sizes
 from emres.volume.grid import Triple
 
@@ -35,7 +36,8 @@ _WINDOWS_AT_LEAST = 8
 
 def resmap(
     volume: Any, voxel_size: float | Triple, mask: Any, *, finest: float | None = None, coarsest: float | None = None,
-    step: float = 1.0, significance: float = 0.05, whiten: bool = True, device: str = "cpu",
+    step: float = 1.0, significance: float = 0.05, whiten: bool = True, low_pass_test: bool = True,
+    device: str = "cpu",
 ) -> Estimate:
     """Estimate local resolution from one map.
 
@@ -55,6 +57,9 @@ def resmap(
         False-discovery rate.
     whiten : bool
         Flatten the spectrum of the solvent first.
+    low_pass_test : bool
+        Measure a map whose spectrum was cut on the grid that the rest of it fills; no level is then finer than 2.2
+        voxels of that grid.
     device : str
 
     Returns
@@ -72,23 +77,22 @@ def resmap(
     if inside.shape != density.shape:
         raise UsageError("mask and map differ in shape",
                          got=f"{tuple(inside.shape)}", expected=f"{tuple(density.shape)}")
-    solvent = ~_grown(inside, _GROWN)
-    tested = inside & _inner_ellipsoid(inside, _MARGIN)
-    noise = (~inside & _inner_ellipsoid(inside, _NOISE_MARGIN), ~inside)
-    if not bool(tested.any()) or not bool(solvent.any()):
-        raise UsageError("ResMap needs molecule and solvent", got="a mask that is empty or fills the box",
-                         cure="pass a mask that leaves solvent around the molecule")
     voxel = sum(voxel_sizes(voxel_size)) / 3
-    levels = sweep_levels(voxel, finest, coarsest, step)
-    if whiten:
-        density = whitened(density, solvent, voxel)
-    resolution = _scan(density, tested, noise, voxel, levels, significance)
+    factor = cut_off(density) if low_pass_test else None
+    if factor is None:
+        levels = sweep_levels(voxel, finest, coarsest, step)
+        resolution = _measure(density, inside, voxel, levels, significance, whiten)
+    else:
+        levels = _coarser_levels(voxel / factor, finest, coarsest, step)
+        resolution = _measure(*resampled(density, inside, factor), voxel / factor, levels, significance, whiten)
+        resolution = brought_back(resolution, density.shape, UNRESOLVED) * inside
     unresolved = inside & (resolution == 0)
     resolution[unresolved] = UNRESOLVED
     total = float(inside.sum())
     return Estimate(
         resolution=resolution.cpu().numpy(), method="resmap", definition="resmap", threshold=significance, window=0.0,
-        parameters={"finest": levels[0], "coarsest": levels[-1], "step": step, "whiten": whiten},
+        parameters={"finest": levels[0], "coarsest": levels[-1], "step": step, "whiten": whiten,
+                    "low_passed_at": None if factor is None else 2 * voxel / factor},
         capped_share=float((inside & (resolution == levels[0])).sum()) / total,
         unresolved_share=float(unresolved.sum()) / total,
     )
@@ -140,6 +144,27 @@ def whitened(density: torch.Tensor, solvent: torch.Tensor, voxel_size: float) ->
     gain = (table / table.min()).float().to(density.device)[shell]
     flat: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(density).mul_(gain), s=shape)
     return flat
+
+
+def _coarser_levels(voxel: float, finest: float | None, coarsest: float | None, step: float) -> list[float]:
+    """Return the levels for a grid coarser than the one that the ends of the sweep were meant for."""
+    first = max(finest or 0.0, round(2.2 * voxel, 1))
+    return sweep_levels(voxel, first, None if coarsest is None else max(coarsest, first), step)
+
+
+def _measure(
+    density: torch.Tensor, inside: torch.Tensor, voxel: float, levels: list[float], significance: float, whiten: bool,
+) -> torch.Tensor:
+    """Return the level of each voxel, 0 where none passed."""
+    solvent = ~_grown(inside, _GROWN)
+    tested = inside & _inner_ellipsoid(inside, _MARGIN)
+    noise = (~inside & _inner_ellipsoid(inside, _NOISE_MARGIN), ~inside)
+    if not bool(tested.any()) or not bool(solvent.any()):
+        raise UsageError("ResMap needs molecule and solvent", got="a mask that is empty or fills the box",
+                         cure="pass a mask that leaves solvent around the molecule")
+    if whiten:
+        density = whitened(density, solvent, voxel)
+    return _scan(density, tested, noise, voxel, levels, significance)
 
 
 def _scan(
