@@ -92,9 +92,13 @@ def dense_fsc(
     capped = (local_resolution <= 1.0001 * finest) | (local_resolution >= 0.9999 * coarsest)
     return Estimate(
         resolution=local_resolution.cpu().numpy(),
-        method="fsc", definition="dense", threshold=threshold, window=coarsest,
+        method="fsc",
+        definition="dense",
+        threshold=threshold,
+        window=coarsest,
         parameters={"sigma": HANN_SIGMA * coarsest, "skirt_share": SKIRT_SHARE, "shell_width": 1 / coarsest},
-        capped_share=float(capped.float().mean()), unresolved_share=float(unresolved.float().mean()),
+        capped_share=float(capped.float().mean()),
+        unresolved_share=float(unresolved.float().mean()),
         limits=(finest, coarsest),
     )
 
@@ -118,8 +122,9 @@ def paired_halves(half_map_1: Any, half_map_2: Any, device: str = "cpu") -> tupl
     """
     first, second = as_tensor(half_map_1, "half map 1", device), as_tensor(half_map_2, "half map 2", device)
     if first.shape != second.shape:
-        raise UsageError("the half maps differ in shape",
-                         got=f"{tuple(second.shape)}", expected=f"{tuple(first.shape)}")
+        raise UsageError(
+            "the half maps differ in shape", got=f"{tuple(second.shape)}", expected=f"{tuple(first.shape)}"
+        )
     return first, second
 
 
@@ -160,9 +165,7 @@ def _local_fsc(
         del fsc
 
 
-def _first_crossing(
-    curve: Iterator[tuple[float, torch.Tensor]], threshold: float, highest: float
-) -> torch.Tensor:
+def _first_crossing(curve: Iterator[tuple[float, torch.Tensor]], threshold: float, highest: float) -> torch.Tensor:
     """Return the frequency where each voxel's curve first falls below the threshold, linear between shells.
 
     A curve starts at (frequency 0, FSC 1); one that never falls gets ``highest``, one that is noise from the start
@@ -206,8 +209,10 @@ class WindowBlur:
         """Return the blur of a window (Å) for volumes like this one."""
         scales = (1.0, SKIRT_BREADTH, AVERAGE_BREADTH)
         core, skirt, mean = (
-            [gaussian_matrix(n, scale * HANN_SIGMA * window / size, volume.device)
-             for n, size in zip(volume.shape, voxel_size, strict=True)]
+            [
+                gaussian_matrix(n, scale * HANN_SIGMA * window / size, volume.device)
+                for n, size in zip(volume.shape, voxel_size, strict=True)
+            ]
             for scale in scales
         )
         return cls(core, skirt, mean)

@@ -69,14 +69,19 @@ def blocres_fsc(
     """
     first, second = paired_halves(half_map_1, half_map_2, device)
     if box_size % 2 or not 8 <= box_size <= min(first.shape):
-        raise UsageError("a box does not fit", got=f"box_size {box_size}",
-                         expected=f"an even number, 8 to {min(first.shape)}")
+        raise UsageError(
+            "a box does not fit", got=f"box_size {box_size}", expected=f"an even number, 8 to {min(first.shape)}"
+        )
     voxel = sum(voxel_sizes(voxel_size)) / 3
     inside = torch.ones_like(first) if mask is None else as_tensor(mask, "mask", device)
     centres = _centres(inside, box_size, step)
     if not len(centres):
-        raise UsageError("no voxel to compute", got=f"box_size {box_size}, step {step}",
-                         expected="one in the mask, half a box from the faces", cure="take a smaller box or step")
+        raise UsageError(
+            "no voxel to compute",
+            got=f"box_size {box_size}, step {step}",
+            expected="one in the mask, half a box from the faces",
+            cure="take a smaller box or step",
+        )
     limit = finest or 2 * voxel
     boxes = _TaperedBoxes([half - half.mean() for half in (first, second)], box_size)
     batch = max(1, _BATCH_COEFFICIENTS // (PADDING * box_size) ** 3)
@@ -87,9 +92,13 @@ def blocres_fsc(
     capped = (found <= 1.0001 * limit) | (found >= 0.9999 * COARSEST)
     return Estimate(
         resolution=np.asarray(local_resolution.cpu().numpy()),
-        method="fsc", definition="blocres", threshold=threshold, window=box_size * voxel,
+        method="fsc",
+        definition="blocres",
+        threshold=threshold,
+        window=box_size * voxel,
         parameters={"box_size": box_size, "step": step, "finest": limit, "points": len(centres)},
-        capped_share=float(capped.float().mean()), unresolved_share=float((found >= COARSEST).float().mean()),
+        capped_share=float(capped.float().mean()),
+        unresolved_share=float((found >= COARSEST).float().mean()),
     )
 
 

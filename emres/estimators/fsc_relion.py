@@ -130,8 +130,11 @@ def relion_fsc(
     shape, box_size = halves[0].shape, max(halves[0].shape)
     spheres = Spheres.of(box_size, voxel, sampling, randomise_at)
     if not spheres.centres:
-        raise UsageError("no sphere fits into the box", got=f"sampling {sampling:g} Å in {box_size * voxel:g} Å",
-                         cure="pass a smaller sampling")
+        raise UsageError(
+            "no sphere fits into the box",
+            got=f"sampling {sampling:g} Å in {box_size * voxel:g} Å",
+            cure="pass a smaller sampling",
+        )
     cubes = [_pad_to_cube(half) for half in halves]
     with side_by_side(cubes[0].device) as each:
         randomised = randomise_phases(cubes, spheres.randomised_shell, seed, each)
@@ -142,9 +145,13 @@ def relion_fsc(
     capped = inside & ((local_resolution >= 0.9999 * coarsest) | (local_resolution <= 2.0001 * voxel))
     return Estimate(
         resolution=local_resolution.contiguous().cpu().numpy(),
-        method="fsc", definition="relion", threshold=threshold, window=3 * sampling,
+        method="fsc",
+        definition="relion",
+        threshold=threshold,
+        window=3 * sampling,
         parameters={"sampling": sampling, "randomise_at": randomise_at, "seed": seed, "points": len(limits)},
-        capped_share=float(capped.sum() / inside.sum()), unresolved_share=float((~inside).float().mean()),
+        capped_share=float(capped.sum() / inside.sum()),
+        unresolved_share=float((~inside).float().mean()),
         limits=(2 * voxel, coarsest),
     )
 

@@ -91,8 +91,9 @@ class FourierSpace:
         """Return the low-passes that belong to a frequency, 1/voxel."""
         columns = min(math.ceil((frequency + FLANK) * self.shape[2]) + 1, self.radius.shape[2])
         radius = self.radius[..., :columns]
-        below, smooth = (_raised_cosine(((end - radius) / FLANK).clamp_(0.0, 1.0))
-                         for end in (frequency, frequency + FLANK))
+        below, smooth = (
+            _raised_cosine(((end - radius) / FLANK).clamp_(0.0, 1.0)) for end in (frequency, frequency + FLANK)
+        )
         return Band(columns, below, smooth)
 
     def riesz(self, spectrum: torch.Tensor) -> Iterator[torch.Tensor]:

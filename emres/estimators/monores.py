@@ -35,8 +35,15 @@ Levels = Callable[[float], tuple[torch.Tensor, torch.Tensor]]
 
 
 def monores(
-    volume: Any, voxel_size: float | Triple, mask: Any, *, coarsest: float | None = None,
-    finest: float | None = None, step: float = 0.5, significance: float = 0.95, device: str = "cpu",
+    volume: Any,
+    voxel_size: float | Triple,
+    mask: Any,
+    *,
+    coarsest: float | None = None,
+    finest: float | None = None,
+    step: float = 0.5,
+    significance: float = 0.95,
+    device: str = "cpu",
 ) -> Estimate:
     """Estimate local resolution from one map, its solvent being the noise.
 
@@ -69,8 +76,11 @@ def monores(
     inside = _inside(mask, density)
     outside = ~inside & _inscribed_sphere(density)
     if not bool(outside.any()):
-        raise UsageError("there is no solvent to take the noise from", got="a mask that fills the box",
-                         cure="pass a smaller mask, or the half maps")
+        raise UsageError(
+            "there is no solvent to take the noise from",
+            got="a mask that fills the box",
+            cure="pass a smaller mask, or the half maps",
+        )
     space = FourierSpace.of(density)
     amplitude = MonogenicAmplitude(density, space)
     envelope = gaussian_filter(amplitude.unfiltered(), MASK_SIGMA)
@@ -89,8 +99,16 @@ def monores(
 
 
 def monores_halves(
-    half_map_1: Any, half_map_2: Any, voxel_size: float | Triple, mask: Any, *, coarsest: float | None = None,
-    finest: float | None = None, step: float = 0.5, significance: float = 0.95, device: str = "cpu",
+    half_map_1: Any,
+    half_map_2: Any,
+    voxel_size: float | Triple,
+    mask: Any,
+    *,
+    coarsest: float | None = None,
+    finest: float | None = None,
+    step: float = 0.5,
+    significance: float = 0.95,
+    device: str = "cpu",
 ) -> Estimate:
     """Estimate local resolution from the mean of two half maps, the noise being half their difference.
 
@@ -144,14 +162,18 @@ class Sweep:
     step: float
 
     @classmethod
-    def of(cls, volume: torch.Tensor, voxel_size: float | Triple, coarsest: float | None, finest: float | None,
-           step: float) -> Sweep:
+    def of(
+        cls, volume: torch.Tensor, voxel_size: float | Triple, coarsest: float | None, finest: float | None, step: float
+    ) -> Sweep:
         """Return the sweep for a volume; lengths in Å."""
         voxel = sum(voxel_sizes(voxel_size)) / 3
         start, stop = coarsest or max(15.0, 6 * voxel), max(finest or 0.0, 2 * voxel)
         if step <= 0 or start <= stop:
-            raise UsageError("a sweep has no steps", got=f"{start:g} to {stop:g} Å in steps of {step:g} Å",
-                             expected="from coarse to fine")
+            raise UsageError(
+                "a sweep has no steps",
+                got=f"{start:g} to {stop:g} Å in steps of {step:g} Å",
+                expected="from coarse to fine",
+            )
         edge = max(volume.shape) * voxel
         count = math.floor((start - stop) / step + 1e-6) + 1
         pixels = [math.floor(edge / (start - i * step) + 0.5) for i in range(count)]
@@ -173,9 +195,13 @@ def _estimate(sweep: Sweep, inside: torch.Tensor, signal_and_noise: Levels, sign
     total = float(inside.sum())
     return Estimate(
         resolution=answer.cpu().numpy(),
-        method="monores", definition="monores", threshold=significance, window=0.0,
+        method="monores",
+        definition="monores",
+        threshold=significance,
+        window=0.0,
         parameters={"mode": mode, "coarsest": coarsest, "finest": finest, "step": sweep.step, "last": last},
-        capped_share=float(capped.sum()) / total, unresolved_share=float(at_start.sum()) / total,
+        capped_share=float(capped.sum()) / total,
+        unresolved_share=float(at_start.sum()) / total,
     )
 
 
@@ -221,8 +247,9 @@ def _z_score(signal: torch.Tensor, noise: torch.Tensor) -> float:
 def _inside(mask: Any, volume: torch.Tensor) -> torch.Tensor:
     inside = as_tensor(mask, "mask", str(volume.device)) > 0.5
     if inside.shape != volume.shape:
-        raise UsageError("mask and map differ in shape",
-                         got=f"{tuple(inside.shape)}", expected=f"{tuple(volume.shape)}")
+        raise UsageError(
+            "mask and map differ in shape", got=f"{tuple(inside.shape)}", expected=f"{tuple(volume.shape)}"
+        )
     if not bool(inside.any()):
         raise UsageError("the mask is empty", expected="values above 0.5 on the molecule")
     return inside

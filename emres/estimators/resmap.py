@@ -35,8 +35,16 @@ _WINDOWS_AT_LEAST = 8
 
 
 def resmap(
-    volume: Any, voxel_size: float | Triple, mask: Any, *, finest: float | None = None, coarsest: float | None = None,
-    step: float = 1.0, significance: float = 0.05, whiten: bool = True, low_pass_test: bool = True,
+    volume: Any,
+    voxel_size: float | Triple,
+    mask: Any,
+    *,
+    finest: float | None = None,
+    coarsest: float | None = None,
+    step: float = 1.0,
+    significance: float = 0.05,
+    whiten: bool = True,
+    low_pass_test: bool = True,
     device: str = "cpu",
 ) -> Estimate:
     """Estimate local resolution from one map.
@@ -75,8 +83,9 @@ def resmap(
     density = as_tensor(volume, "map", device)
     inside = as_tensor(mask, "mask", device) > 0.5
     if inside.shape != density.shape:
-        raise UsageError("mask and map differ in shape",
-                         got=f"{tuple(inside.shape)}", expected=f"{tuple(density.shape)}")
+        raise UsageError(
+            "mask and map differ in shape", got=f"{tuple(inside.shape)}", expected=f"{tuple(density.shape)}"
+        )
     voxel = sum(voxel_sizes(voxel_size)) / 3
     factor = cut_off(density) if low_pass_test else None
     if factor is None:
@@ -90,9 +99,18 @@ def resmap(
     resolution[unresolved] = UNRESOLVED
     total = float(inside.sum())
     return Estimate(
-        resolution=resolution.cpu().numpy(), method="resmap", definition="resmap", threshold=significance, window=0.0,
-        parameters={"finest": levels[0], "coarsest": levels[-1], "step": step, "whiten": whiten,
-                    "low_passed_at": None if factor is None else 2 * voxel / factor},
+        resolution=resolution.cpu().numpy(),
+        method="resmap",
+        definition="resmap",
+        threshold=significance,
+        window=0.0,
+        parameters={
+            "finest": levels[0],
+            "coarsest": levels[-1],
+            "step": step,
+            "whiten": whiten,
+            "low_passed_at": None if factor is None else 2 * voxel / factor,
+        },
         capped_share=float((inside & (resolution == levels[0])).sum()) / total,
         unresolved_share=float(unresolved.sum()) / total,
     )
@@ -109,8 +127,11 @@ def sweep_levels(voxel_size: float, finest: float | None, coarsest: float | None
     first = round(finest or 2.2 * voxel_size, 1)
     last = coarsest or round(4 * voxel_size * 2) / 2
     if step <= 0 or last < first:
-        raise UsageError("a sweep has no steps", got=f"{first:g} to {last:g} Å in steps of {step:g} Å",
-                         expected="from fine to coarse")
+        raise UsageError(
+            "a sweep has no steps",
+            got=f"{first:g} to {last:g} Å in steps of {step:g} Å",
+            expected="from fine to coarse",
+        )
     return [round(first + i * step, 6) for i in range(math.ceil((last - first) / step - 1e-6) + 1)]
 
 
@@ -153,23 +174,35 @@ def _coarser_levels(voxel: float, finest: float | None, coarsest: float | None, 
 
 
 def _measure(
-    density: torch.Tensor, inside: torch.Tensor, voxel: float, levels: list[float], significance: float, whiten: bool,
+    density: torch.Tensor,
+    inside: torch.Tensor,
+    voxel: float,
+    levels: list[float],
+    significance: float,
+    whiten: bool,
 ) -> torch.Tensor:
     """Return the level of each voxel, 0 where none passed."""
     solvent = ~_grown(inside, _GROWN)
     tested = inside & _inner_ellipsoid(inside, _MARGIN)
     noise = (~inside & _inner_ellipsoid(inside, _NOISE_MARGIN), ~inside)
     if not bool(tested.any()) or not bool(solvent.any()):
-        raise UsageError("ResMap needs molecule and solvent", got="a mask that is empty or fills the box",
-                         cure="pass a mask that leaves solvent around the molecule")
+        raise UsageError(
+            "ResMap needs molecule and solvent",
+            got="a mask that is empty or fills the box",
+            cure="pass a mask that leaves solvent around the molecule",
+        )
     if whiten:
         density = whitened(density, solvent, voxel)
     return _scan(density, tested, noise, voxel, levels, significance)
 
 
 def _scan(
-    density: torch.Tensor, tested: torch.Tensor, noise: tuple[torch.Tensor, ...], voxel: float,
-    levels: list[float], significance: float,
+    density: torch.Tensor,
+    tested: torch.Tensor,
+    noise: tuple[torch.Tensor, ...],
+    voxel: float,
+    levels: list[float],
+    significance: float,
 ) -> torch.Tensor:
     resolution, left = torch.zeros_like(density), tested.clone()
     spectrum = torch.fft.rfftn(density)
@@ -209,8 +242,12 @@ def _noise_windows(density: torch.Tensor, noise: tuple[torch.Tensor, ...], side:
         windows = tiles[_tiled(region, side).all(1)]
         if len(windows) >= _WINDOWS_AT_LEAST:
             return np.asarray(windows.double().cpu().numpy())
-    raise UsageError("too little solvent to take the noise from", got=f"{len(windows)} windows of {side}^3 voxels",
-                     expected=f"at least {_WINDOWS_AT_LEAST}", cure="pass a smaller mask or a coarsest level")
+    raise UsageError(
+        "too little solvent to take the noise from",
+        got=f"{len(windows)} windows of {side}^3 voxels",
+        expected=f"at least {_WINDOWS_AT_LEAST}",
+        cure="pass a smaller mask or a coarsest level",
+    )
 
 
 def _tiled(values: torch.Tensor, side: int) -> torch.Tensor:

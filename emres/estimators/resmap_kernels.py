@@ -19,12 +19,24 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _PHI = (1 + math.sqrt(5)) / 2
 _SECOND: list[tuple[float, float, float]] = [
-    (1, 0, _PHI), (-1, 0, _PHI), (0, _PHI, 1), (0, _PHI, -1), (_PHI, 1, 0), (_PHI, -1, 0),
+    (1, 0, _PHI),
+    (-1, 0, _PHI),
+    (0, _PHI, 1),
+    (0, _PHI, -1),
+    (_PHI, 1, 0),
+    (_PHI, -1, 0),
 ]
 _THIRD: list[tuple[float, float, float]] = [
-    (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1),
-    (0, 1 / _PHI, _PHI), (0, -1 / _PHI, _PHI), (1 / _PHI, _PHI, 0), (-1 / _PHI, _PHI, 0),
-    (_PHI, 0, 1 / _PHI), (_PHI, 0, -1 / _PHI),
+    (1, 1, 1),
+    (1, 1, -1),
+    (1, -1, 1),
+    (-1, 1, 1),
+    (0, 1 / _PHI, _PHI),
+    (0, -1 / _PHI, _PHI),
+    (1 / _PHI, _PHI, 0),
+    (-1 / _PHI, _PHI, 0),
+    (_PHI, 0, 1 / _PHI),
+    (_PHI, 0, -1 / _PHI),
 ]
 # Eigenvalues below this share of the largest are left out of the null distribution.
 _KEPT = 0.1
@@ -93,7 +105,9 @@ def local_model(resolution: float, voxel_size: float) -> LocalModel:
     residual = np.diag(amplitude**2) - fitted @ fitted.T
     side = 2 * radius + 1
     return LocalModel(
-        radius, (filters * singular).T.reshape(-1, side, side, side), singular**2,
+        radius,
+        (filters * singular).T.reshape(-1, side, side, side),
+        singular**2,
         _less_mean(residual),
     )
 

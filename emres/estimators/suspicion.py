@@ -80,16 +80,19 @@ def _sentences(constant: float, low_passed_at: float | None, rise: float, nyquis
     if constant > MASKED_SHARE:
         said.append(
             f"The map looks masked: {constant:.0%} of its voxels hold one value, so its solvent says nothing about "
-            "noise and a one-map method answers too fine; use the half maps or the map before masking.")
+            "noise and a one-map method answers too fine; use the half maps or the map before masking."
+        )
     if low_passed_at is not None:
         said.append(
             f"The map looks low-passed: its spectrum ends at {low_passed_at:.2g} Å, before Nyquist ({nyquist:.2g} Å); "
             "nothing finer can be found, and a one-map method takes the filter for noise; use the unfiltered map or "
-            "the half maps.")
+            "the half maps."
+        )
     if rise > RAISED_FACTOR:
         said.append(
             f"The map looks sharpened: its power rises {rise:.0f}-fold towards its end, noise and signal alike; use "
-            "the unsharpened map or the half maps.")
+            "the unsharpened map or the half maps."
+        )
     return said
 
 

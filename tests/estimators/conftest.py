@@ -51,8 +51,9 @@ def half_maps() -> Callable[[str], Halves]:
         folder = SHARED / "references" / name
         if not folder.is_dir():
             pytest.skip(f"no reference data at {folder}")
-        return Halves(*(read(folder / f"{part}.map.gz") for part in ("half_map_1", "half_map_2", "mask")),
-                      VOXEL_SIZES[name])
+        return Halves(
+            *(read(folder / f"{part}.map.gz") for part in ("half_map_1", "half_map_2", "mask")), VOXEL_SIZES[name]
+        )
 
     return load
 

@@ -22,8 +22,14 @@ LONG = pytest.mark.long
 # Limits of cctbx's shells (references.tsv), and RELION's answer to hold each object against.
 CCTBX_LIMITS = {"a": (2.61, 5.60), "b": (3.12, 6.15), "c": (3.05, 7.10)}
 RELION = {"a": "relion_s25", "b": "relion_s25cube", "c": "relion_s25"}
-SWEEPS = {"a": (15.0, 2.0), "b": (15.0, 2.6), "c": (15.0, 2.2),
-          "emd_6824": (20.0, 5.28), "emd_1832": (34.2, 11.4), "emd_1439": (31.08, 10.36)}
+SWEEPS = {
+    "a": (15.0, 2.0),
+    "b": (15.0, 2.6),
+    "c": (15.0, 2.2),
+    "emd_6824": (20.0, 5.28),
+    "emd_1832": (34.2, 11.4),
+    "emd_1439": (31.08, 10.36),
+}
 
 
 def agreement(ours, theirs, mask, finest=0.0, coarsest=np.inf) -> tuple[float, float]:
@@ -76,8 +82,13 @@ def test_relions_definition(name, peer, sampling, half_maps, answer):
 
 @pytest.mark.parametrize(
     ("name", "threshold", "share"),
-    [("a", 0.143, 8), ("a", 0.5, 8), ("b", 0.143, 12), ("c", 0.5, 6),
-     *(pytest.param(name, threshold, 1, marks=LONG) for name in "abc" for threshold in (0.143, 0.5))],
+    [
+        ("a", 0.143, 8),
+        ("a", 0.5, 8),
+        ("b", 0.143, 12),
+        ("c", 0.5, 6),
+        *(pytest.param(name, threshold, 1, marks=LONG) for name in "abc" for threshold in (0.143, 0.5)),
+    ],
 )
 def test_blocres_definition(name, threshold, share, half_maps, answer):
     halves = half_maps(name)
@@ -85,8 +96,15 @@ def test_blocres_definition(name, threshold, share, half_maps, answer):
     some = np.flatnonzero(theirs > 0)[::share]
     mask = np.zeros(theirs.shape, np.float32)
     mask.ravel()[some] = 1
-    ours = blocres_fsc(halves.first, halves.second, halves.voxel_size, mask=mask, threshold=threshold,
-                       box_size=22 if name == "c" else 20, step=3).resolution
+    ours = blocres_fsc(
+        halves.first,
+        halves.second,
+        halves.voxel_size,
+        mask=mask,
+        threshold=threshold,
+        box_size=22 if name == "c" else 20,
+        step=3,
+    ).resolution
     assert (ours.ravel()[some] > 0).all()
     rho, mae = agreement(ours, theirs, mask, finest=2 * halves.voxel_size)
     assert rho >= 0.98
@@ -108,8 +126,9 @@ def test_monores_on_simulated_maps(name, mode, half_maps, answer):
     halves, theirs = half_maps(name), answer(name, f"monores_{mode}")
     coarsest, finest = SWEEPS[name]
     if mode == "half":
-        ours = monores_halves(halves.first, halves.second, halves.voxel_size, halves.mask,
-                              coarsest=coarsest, finest=finest)
+        ours = monores_halves(
+            halves.first, halves.second, halves.voxel_size, halves.mask, coarsest=coarsest, finest=finest
+        )
     else:
         ours = monores(halves.mean, halves.voxel_size, halves.mask, coarsest=coarsest, finest=finest)
     rho, mae = agreement(ours.resolution, theirs, halves.mask, coarsest=theirs.max())
@@ -144,7 +163,8 @@ def test_resmap_on_simulated_maps(name, peer, finest, coarsest, half_maps, answe
 
 
 @pytest.mark.parametrize(
-    ("name", "finest", "coarsest"), [("emd_6824", 5.8, 15.8), ("emd_1832", 12.5, 34.2), ("emd_1439", 11.4, 31.1)],
+    ("name", "finest", "coarsest"),
+    [("emd_6824", 5.8, 15.8), ("emd_1832", 12.5, 34.2), ("emd_1439", 11.4, 31.1)],
 )
 def test_resmap_on_real_maps(name, finest, coarsest, real_map, answer):
     # The program gives nearly all voxels its first level: ranks would say nothing here. 6824 was low-passed.

@@ -54,8 +54,9 @@ def test_a_quarter_turn_of_the_map_turns_the_answer(ball):
     # 47 voxels: an even box has one Nyquist plane to each axis, and no partner for it after the turn.
     first, second, mask = (part[1:, 1:, 1:] for part in (ball.first, ball.second, ball.mask))
     plain = monores_halves(first, second, 1.0, mask).resolution
-    turned = monores_halves(*(np.rot90(part, axes=(0, 2)) for part in (first, second)), 1.0,
-                            np.rot90(mask, axes=(0, 2))).resolution
+    turned = monores_halves(
+        *(np.rot90(part, axes=(0, 2)) for part in (first, second)), 1.0, np.rot90(mask, axes=(0, 2))
+    ).resolution
     assert np.isclose(turned, np.rot90(plain, axes=(0, 2)), atol=1e-2).mean() > 0.999
 
 
@@ -72,8 +73,10 @@ def test_each_level_is_a_whole_number_of_fourier_pixels_and_comes_once():
     assert (np.diff(pixels) > 0.5).all()
 
 
-@pytest.mark.parametrize(("mask", "what"), [(np.zeros((48, 48, 48)), "empty"), (np.ones((48, 48, 48)), "solvent"),
-                                            (np.ones((4, 4, 4)), "shape")])
+@pytest.mark.parametrize(
+    ("mask", "what"),
+    [(np.zeros((48, 48, 48)), "empty"), (np.ones((48, 48, 48)), "solvent"), (np.ones((4, 4, 4)), "shape")],
+)
 def test_a_mask_that_can_not_be_used_is_refused(mask, what, ball):
     with pytest.raises(UsageError, match=what):
         monores(ball.mean, 1.0, mask)

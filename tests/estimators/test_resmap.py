@@ -28,8 +28,9 @@ def test_detail_is_found_and_noise_is_not(ball):
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 def test_scaling_the_map_changes_nothing(factor, ball):
-    plain, scaled = (resmap(ball.mean * np.float32(f), 1.0, ball.mask, finest=5.2, coarsest=6.0).resolution
-                     for f in (1, factor))
+    plain, scaled = (
+        resmap(ball.mean * np.float32(f), 1.0, ball.mask, finest=5.2, coarsest=6.0).resolution for f in (1, factor)
+    )
     assert np.mean(plain == scaled) > 0.9999
 
 
