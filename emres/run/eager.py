@@ -73,7 +73,7 @@ def estimate(
     grid = grid_of(volumes[0])
     if not all(grid_of(volume).matches(grid) for volume in volumes):
         raise UsageError("the half maps lie on different grids", got=f"{volumes[1].shape}", expected=f"{grid.shape}")
-    check_memory(grid)
+    check_memory(grid, recipe.volumes)
     maps = [np.asarray(volume.values, dtype=np.float32) for volume in volumes]
     inside = whole_mask(MemoryPyramid(average(maps), grid), mask, volumes[0].attrs.get("contour_level"))
     found = recipe.run(maps, grid, inside, resolve_device(device))

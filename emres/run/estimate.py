@@ -25,7 +25,7 @@ from emres.run.jobs import (
     resolve_device,
 )
 from emres.run.masks import slabs, whole_mask
-from emres.run.methods import Recipe, make_recipe, warnings_of
+from emres.run.methods import VOLUMES, Recipe, make_recipe, warnings_of
 from emres.run.prepare import Summary
 from emres.volume.grid import Grid
 from emres.volume.pyramid import MemoryPyramid
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 HALF_MAPS = ("half_map_1", "half_map_2")
-VOLUMES_IN_MEMORY = 12  # float32, at the peak of any estimator
 
 
 @dataclass(frozen=True)
@@ -227,13 +226,13 @@ def maps_and_mask(job: EstimateJob) -> tuple[list[Array], Array]:
         If they do not fit in memory, or the mask cannot be had.
     """
     group, grid = job.group, job.grid
-    check_memory(grid)
+    check_memory(grid, job.recipe.volumes)
     maps = [np.asarray(group.array(kind)[...]) for kind in job.kinds]
     source = group.pyramid(job.mask_kind) if job.mask_kind else MemoryPyramid(average(maps), grid)
     return maps, whole_mask(source, job.mask, job.contour_level)
 
 
-def check_memory(grid: Grid) -> None:
+def check_memory(grid: Grid, volumes: int = VOLUMES) -> None:
     """Refuse a volume that does not fit in memory with what an estimator keeps beside it.
 
     Raises
@@ -241,12 +240,12 @@ def check_memory(grid: Grid) -> None:
     EmresError
         With both numbers.
     """
-    needed, free = VOLUMES_IN_MEMORY * 4 * grid.voxels, free_memory()
+    needed, free = volumes * 4 * grid.voxels, free_memory()
     if needed > free:
         raise EmresError(
             f"a map of {'x'.join(map(str, grid.shape))} voxels does not fit in memory",
             got=f"{free / 2**30:.1f} GiB free",
-            expected=f"{needed / 2**30:.1f} GiB, {VOLUMES_IN_MEMORY} volumes",
+            expected=f"{needed / 2**30:.1f} GiB, {volumes} volumes",
             cure="use a machine with more memory, or bin the maps",
         )
 

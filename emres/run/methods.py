@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 METHODS = ("fsc", "monores", "monores-half", "resmap")
 DEFINITIONS = ("dense", "relion", "blocres")
 FSC_THRESHOLD = 0.143
+VOLUMES = 15  # float32, at the peak of all estimators but MonoRes
 
 _SOFTNESS, _SOFTNESS_VOXELS = 3.0, 2.0  # sigma of a mask's edge, Å, and at least
 _WINDOWS = 7.0  # resolutions that a window of a local FSC holds
@@ -45,6 +46,8 @@ class Estimator:
         Settings that are whole numbers.
     unresolved : float, optional
         The value that stands for "no resolution found" inside the mask.
+    volumes : int
+        Float32 volumes in memory at its peak, measured at 160^3 and 192^3.
     """
 
     module: str
@@ -54,6 +57,7 @@ class Estimator:
     settings: Mapping[str, str]
     whole: Sequence[str] = ()
     unresolved: float | None = None
+    volumes: int = VOLUMES
 
     def __call__(self, *arguments: Any, **settings: Any) -> Estimate:
         """Run it; its module, and torch with it, is loaded here."""
@@ -80,8 +84,8 @@ ESTIMATORS: Mapping[str, Estimator] = {
         {"box": "box_size", "step": "step", "min_resolution": "finest"},
         whole=("box", "step"),
     ),
-    "monores": Estimator("emres.estimators.monores", "monores", False, True, _SWEEP),
-    "monores-half": Estimator("emres.estimators.monores", "monores_halves", True, True, _SWEEP),
+    "monores": Estimator("emres.estimators.monores", "monores", False, True, _SWEEP, volumes=25),
+    "monores-half": Estimator("emres.estimators.monores", "monores_halves", True, True, _SWEEP, volumes=25),
     "resmap": Estimator("emres.estimators.resmap", "resmap", False, True, _SWEEP, unresolved=100.0),
 }
 
@@ -125,6 +129,11 @@ class Recipe:
     def halves(self) -> bool:
         """Whether two half maps are read, or the one map."""
         return ESTIMATORS[self.estimator].halves
+
+    @property
+    def volumes(self) -> int:
+        """Float32 volumes that it holds in memory at its peak."""
+        return ESTIMATORS[self.estimator].volumes
 
     def resolved(self, resolution: Array) -> Array:
         """Return a resolution map (Å) with 0 where none was found, too."""

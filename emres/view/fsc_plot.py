@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from emres.errors import UsageError
+from emres.view.figure import save_png
 
 _STYLES: dict[str, dict[str, Any]] = {
     "unmasked": {"color": "#2c7bb6", "label": "unmasked"},
@@ -66,7 +66,7 @@ def fsc_picture(
     _label(axes, frequency)
     if title:
         axes.set_title(title, fontsize=11)
-    return _saved(figure, Path(path))
+    return save_png(figure, Path(path))
 
 
 def _mark(axes: Any, threshold: float, resolution: float) -> None:
@@ -92,13 +92,3 @@ def _label(axes: Any, frequency: Sequence[float]) -> None:
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _saved(figure: Any, path: Path) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        figure.savefig(part, format="png")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.errors import MapError, UsageError
+from emres.view.figure import save_png
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import DIMS, Grid, Shape, Triple, grid_of
 
@@ -88,7 +88,7 @@ def slice_picture(
     reported = resolution.attrs.get("reported_resolution") if reported is None else reported
     colours = _Colours(_palette(palette), Normalize(*_limits(resolved, reported)))
     cuts = list(_cuts(volume, resolution, view))
-    return _saved(_drawn(cuts, colours, resolved, grid, title, reported), Path(path))
+    return save_png(_drawn(cuts, colours, resolved, grid, title, reported), Path(path))
 
 
 @dataclass(frozen=True)
@@ -262,13 +262,3 @@ def _draw_histogram(axes: Axes, colours: _Colours, resolved: Array, reported: fl
         axes.axhline(value, color="black", linewidth=1.2, linestyle=style, label=f"{name} {value:.2f} Å")
     axes.legend(fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _saved(figure: Figure, path: Path) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        figure.savefig(part, format="png")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
