@@ -37,7 +37,11 @@ from emres.cli.options import CONTEXT, PATH, masking, with_console
 @click.option("--min-resolution", type=float, metavar="Å", help="The finest answer (blocres, monores, resmap).")
 @click.option("--max-resolution", type=float, metavar="Å", help="The coarsest answer (relion, monores, resmap).")
 @click.option(
-    "-o", "--output", type=PATH, metavar="OUT.mrc", help="The local-resolution map. [default: beside a map file]"
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="OUT.mrc",
+    help="The local-resolution map. [default for a map file: NAME_local_resolution.mrc in this folder]",
 )
 @click.option("--to", "store", type=PATH, metavar="STORE", help="Keep the maps and the result in this store.")
 @click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")

@@ -14,7 +14,11 @@ from emres.cli.options import CONTEXT, PATH, predicting, with_console
 @click.command(context_settings=CONTEXT)
 @click.argument("source", metavar="INPUT")
 @click.option(
-    "-o", "--output", type=PATH, metavar="OUT.mrc", help="The local-resolution map. [default: beside a map file]"
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="OUT.mrc",
+    help="The local-resolution map. [default for a map file: NAME_local_resolution.mrc in this folder]",
 )
 @click.option("--to", "store", type=PATH, metavar="STORE", help="Keep the map and the result in this store.")
 @click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")
