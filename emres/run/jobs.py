@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +183,14 @@ def resolve_device(device: str) -> str:
 
 def _hash_of(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        status = path.stat()
+        return _hash_of_content(path.resolve(), status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise UsageError(f"the mask {path} cannot be read", got=error.strerror) from error
+
+
+@lru_cache(maxsize=16)
+def _hash_of_content(path: Path, modified: int, size: int) -> str:
+    """Read a file once for as long as its date and size stay: a job asks for its fingerprint several times."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

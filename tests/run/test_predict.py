@@ -199,3 +199,23 @@ def test_a_second_run_of_the_same_big_map_is_told_who_is_at_it(entry, toy_model:
 
     assert predict_entry(job, progress=second)["computed"] == len(job.plan)
     assert not entry.work.exists()
+
+
+def test_a_mask_file_is_read_once_for_its_fingerprint_and_again_when_it_changes(
+    entry, toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hashlib
+
+    reads = []
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: reads.append(given) or real(*given))
+    path = tmp_path / "mask.mrc"
+    prints = []
+    for side in (20, 30):
+        mask = np.zeros(GRID.shape, dtype=np.float32)
+        mask[:side, :side, :side] = 1
+        write_mrc(path, make_volume(mask, GRID), overwrite=True)
+        job = predict_job(entry.path, str(toy_model), mask=str(path))
+        prints += [job.fingerprint() for _ in range(3)]
+    assert len(reads) == 2
+    assert prints[0] == prints[2] != prints[3] == prints[5]
