@@ -61,6 +61,25 @@ def only_writer(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path`` to write to; what is there afterwards takes its place, unless an error came between.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be made or written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
 def move_into_place(source: Path, target: Path) -> None:
     """Replace the folder ``target`` by ``source``, both on one file system; what is seen is always whole.
 
