@@ -12,6 +12,7 @@ import numpy as np
 
 from emres.errors import MapError, UsageError
 from emres.view.figure import save_png
+from emres.view.palette import PALETTE, Palette, determined, palette_for
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import DIMS, Grid, Shape, Triple, grid_of
 
@@ -22,12 +23,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-PALETTE = (
-    "turbo"  # blue fine, red coarse: as the field is used to; viridis and the like for readers who see red as green
-)
-
 _MARGIN = 0.06  # of the molecule's longest extent, round it
-_LIMITS = (2, 98)  # percentiles of the resolution that the palette spans
 _PALE = 0.5  # share of white in colours where the density is lowest
 _INK = 0.6  # how dark the highest density outside the mask is drawn
 _HEIGHT = 3.6  # inches
@@ -58,7 +54,7 @@ def slice_picture(
         The PNG to write; one that is there is replaced.
     title : str, optional
     palette : str
-        Name of a Matplotlib colour map.
+        ``rainbow``, ``viridis``, ``cividis`` or another of Matplotlib's (:func:`emres.view.palette.palette_for`).
     overview : Volume, optional
         The resolution at a coarser sampling, for mask and histogram of a map too big to be read.
     reported : float, optional
@@ -76,17 +72,15 @@ def slice_picture(
     MapError
         If no voxel is resolved.
     """
-    from matplotlib.colors import Normalize
-
     grid = grid_of(volume)
     if not grid_of(resolution).matches(grid):
         raise UsageError("map and local resolution lie on different grids", got=f"{resolution.shape}, {volume.shape}")
     coarse = resolution if overview is None else overview
     values = np.asarray(coarse.values)
     view = _view(values > 0, grid_of(coarse), grid)
-    resolved = values[values > 0]
+    resolved = values[determined(values)]
     reported = resolution.attrs.get("reported_resolution") if reported is None else reported
-    colours = _Colours(_palette(palette), Normalize(*_limits(resolved, reported)))
+    colours = palette_for(resolved, palette, reported)
     cuts = list(_cuts(volume, resolution, view))
     return save_png(_drawn(cuts, colours, resolved, grid, title, reported), Path(path))
 
@@ -116,33 +110,12 @@ class _Cut:
         return self.density.shape[0] * down, self.density.shape[1] * across
 
 
-@dataclass(frozen=True)
-class _Colours:
-    """From Å to colour."""
-
-    palette: Any
-    scale: Any
-
-    def __call__(self, resolution: Array) -> Array:
-        """Return (..., 3) RGB, 0-1."""
-        return np.asarray(self.palette(self.scale(resolution)))[..., :3]
-
-    def painted(self, cut: _Cut, grey: tuple[float, float]) -> Array:
-        """Return a slice as (down, across, 3): grey outside the mask, inside it coloured and shaded by the density."""
-        low, high = grey
-        shade = np.clip((cut.density - low) / (high - low), 0, 1)[..., None]
-        coloured = 1 - (1 - self(cut.resolution)) * (1 - _PALE * (1 - shade))
-        return np.where(cut.resolution[..., None] > 0, coloured, 1 - _INK * shade)
-
-
-def _palette(name: str) -> Any:
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
-
-    if name not in colormaps:
-        raise UsageError("unknown palette", got=name, expected="a Matplotlib colour map", cure=f"try {PALETTE}")
-    # The ends of most palettes are too dark or too pale to be told from a shade of another colour.
-    return ListedColormap(colormaps[name](np.linspace(0.07, 0.93, 256)), name)
+def _painted(colours: Palette, cut: _Cut, grey: tuple[float, float]) -> Array:
+    """Return a slice as (down, across, 3): grey outside the mask, inside it coloured and shaded by the density."""
+    low, high = grey
+    shade = np.clip((cut.density - low) / (high - low), 0, 1)[..., None]
+    coloured = 1 - (1 - colours(cut.resolution)) * (1 - _PALE * (1 - shade))
+    return np.where(cut.resolution[..., None] > 0, coloured, 1 - _INK * shade)
 
 
 def _view(mask: Array, coarse: Grid, grid: Grid) -> _View:
@@ -190,18 +163,8 @@ def _cuts(volume: xr.DataArray, resolution: xr.DataArray, view: _View) -> Iterat
         yield _Cut(normal, (down, across), position, *parts)
 
 
-def _limits(resolved: Array, reported: float | None) -> tuple[float, float]:
-    low, high = (float(value) for value in np.percentile(resolved, _LIMITS))
-    if high - low < 0.02:
-        low, high = low - 0.1, high + 0.1
-    # The reported value belongs on the scale, but not at the price of its colours.
-    if reported and 2 * low - high < reported < 2 * high - low:
-        low, high = min(low, reported), max(high, reported)
-    return low, high
-
-
 def _drawn(
-    cuts: list[_Cut], colours: _Colours, resolved: Array, grid: Grid, title: str | None, reported: float | None
+    cuts: list[_Cut], colours: Palette, resolved: Array, grid: Grid, title: str | None, reported: float | None
 ) -> Figure:
     from matplotlib.figure import Figure
 
@@ -215,7 +178,7 @@ def _drawn(
     grey = tuple(float(value) for value in np.percentile(pooled, (1, 99.7)))
     grey = grey if grey[1] > grey[0] else (grey[0] - 1, grey[0] + 1)
     for axes, cut in zip(panels, cuts, strict=False):
-        _draw_slice(axes, cut, colours.painted(cut, (grey[0], grey[1])), grid)
+        _draw_slice(axes, cut, _painted(colours, cut, (grey[0], grey[1])), grid)
     _draw_scale_bar(panels[0], longest)
     _draw_histogram(panels[3], colours, resolved, reported)
     if title:
@@ -243,17 +206,17 @@ def _draw_scale_bar(axes: Axes, longest: float) -> None:
     axes.text(left, bottom + 0.02 * height, f"{length:g} Å", color="black", fontsize=9, va="bottom")
 
 
-def _draw_histogram(axes: Axes, colours: _Colours, resolved: Array, reported: float | None) -> None:
+def _draw_histogram(axes: Axes, colours: Palette, resolved: Array, reported: float | None) -> None:
     """Draw the colour bar with the histogram standing on it, and lines at the median and the reported resolution."""
     from matplotlib.cm import ScalarMappable
 
-    counts, edges = np.histogram(resolved, bins=60, range=(colours.scale.vmin, colours.scale.vmax))
+    counts, edges = np.histogram(resolved, bins=60, range=(colours.low, colours.high))
     share = 100 * counts / resolved.size
     axes.barh(edges[:-1], share, np.diff(edges), align="edge", color=colours((edges[:-1] + edges[1:]) / 2))
-    bar = axes.figure.colorbar(ScalarMappable(colours.scale, colours.palette), ax=axes, location="left", pad=0.02)
+    bar = axes.figure.colorbar(ScalarMappable(colours.scale, colours.colormap), ax=axes, location="left", pad=0.02)
     bar.set_label("local resolution (Å)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    axes.set_ylim(colours.scale.vmin, colours.scale.vmax)
+    axes.set_ylim(colours.low, colours.high)
     axes.tick_params(labelsize=8, labelleft=False, left=False)
     axes.set_xlabel("% of the mask", fontsize=9)
     lines = [(float(np.median(resolved)), "median", "-")]

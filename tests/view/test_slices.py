@@ -114,10 +114,3 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path: Path) -> N
     with pytest.raises(OSError):
         slice_picture(volume, resolution, tmp_path / "missing" / "a.png")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("reported", "drawn"), [(4.5, True), (7.0, True), (30.0, False)])
-def test_the_reported_resolution_widens_the_scale_but_does_not_spoil_it(reported: float, drawn: bool) -> None:
-    low, high = slices._limits(np.linspace(3, 6, 100), reported)
-    assert (low <= reported <= high) == drawn
-    assert high - low < 5
