@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,7 @@ def simulate_examples(
     Example
     """
     from emres.simulate.atoms import read_atoms
-    from emres.simulate.halfmaps import draw_recipe
+    from emres.simulate.recipes import draw_recipe
 
     rng = np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(len(rows)) for _ in range(-(-count // len(rows)))])[:count]
@@ -153,7 +153,7 @@ def simulate_examples(
         while row.extent / voxel_size > LARGEST:
             voxel_size *= 2
         atoms = _filling(read_atoms(Path(folder) / row.file), voxel_size, rng)
-        recipe = draw_recipe(seed * 100_000 + index, voxel_size)
+        recipe = replace(draw_recipe(seed * 100_000 + index, voxel_size=voxel_size), symmetry="C1")
         yield _example(atoms, row, recipe, variants)
 
 
@@ -177,19 +177,25 @@ def _example(atoms: Atoms, row: ModelRow, recipe: Any, variants: int) -> Example
     """Simulate one pair of half maps, estimate its target, process its average in several ways."""
     from emres.estimators.fsc import dense_fsc
     from emres.model.patches import Example
-    from emres.simulate.deposit import Processing, deposit, draw_processing
+    from emres.simulate.deposit import deposit
     from emres.simulate.halfmaps import simulate_half_maps
+    from emres.simulate.recipe import Processing
+    from emres.simulate.recipes import draw_processing
 
     halves = simulate_half_maps(atoms, recipe)
-    window = max(WINDOW, WINDOW_OVER_RESOLUTION * recipe.resolution) * recipe.voxel_size
+    window = max(WINDOW * recipe.voxel_size, WINDOW_OVER_RESOLUTION * recipe.resolution)
     estimate = dense_fsc(halves.half_map_1, halves.half_map_2, recipe.voxel_size, window=window)
-    processings = [Processing(), *(draw_processing(recipe.seed + 7 * k) for k in range(1, variants))]
+    drawn = (
+        draw_processing(recipe.seed + 7 * k, recipe.resolution, recipe.voxel_size, same_grid=True)
+        for k in range(1, variants)
+    )
+    processings = [Processing(), *drawn]
     ratio = estimate.resolution / recipe.voxel_size
     return Example(
         name=f"{row.file.split('.')[0]}-{recipe.seed}",
         family=row.family,
         voxel_size=recipe.voxel_size,
-        densities=np.stack([normalised(deposit(halves, how), halves.mask) for how in processings]),
+        densities=np.stack([normalised(deposit(halves, how)[0], halves.mask) for how in processings]),
         target=np.log(ratio).astype(np.float16),
         # One voxel more than the molecule: the mask of a real map is never as tight.
         weight=grown(halves.mask) & (ratio < 0.98 * window / recipe.voxel_size),

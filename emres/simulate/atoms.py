@@ -1,24 +1,23 @@
-"""Atomic model -> atoms -> electron scattering density on a grid.
+"""Atomic models as arrays of atoms: read, moved, packed.
 
 ``gemmi`` counts x, y, z; here, as everywhere in emres, positions are z, y, x in Å.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from emres.errors import MapError, UsageError
+from emres.errors import MapError
 from emres.volume.grid import Grid
 
 Array = np.ndarray[Any, Any]
 
-# An atom narrower than this share of a voxel would alias: it is drawn wider, and sharpened again in Fourier space.
-DRAWN_SIGMA = 0.8
+# What an atom of unknown element counts as, and the last one with scattering factors in the International Tables.
+CARBON, CALIFORNIUM = 6, 98
 
 
 @dataclass(frozen=True)
@@ -49,18 +48,38 @@ class Atoms:
         """Longest side of the box round the atoms, Å."""
         return float(np.ptp(self.positions, axis=0).max())
 
+    @property
+    def middle(self) -> Array:
+        """Middle of the box round the atoms: (z, y, x) Å."""
+        return np.asarray((self.positions.min(axis=0) + self.positions.max(axis=0)) / 2)
+
     def chosen(self, index: Array) -> Atoms:
         """Return some of the atoms, by index or by a boolean per atom."""
         return Atoms(self.positions[index], self.elements[index], self.b_factors[index], self.occupancies[index])
 
+    def joined(self, other: Atoms) -> Atoms:
+        """Return these atoms and others."""
+        return Atoms(
+            np.concatenate([self.positions, other.positions]),
+            np.concatenate([self.elements, other.elements]),
+            np.concatenate([self.b_factors, other.b_factors]),
+            np.concatenate([self.occupancies, other.occupancies]),
+        )
 
-def read_atoms(path: Path | str) -> Atoms:
+
+def read_atoms(path: Path | str, assembly: str | None = None) -> Atoms:
     """Read the atoms of the first model in an mmCIF or PDB file, without hydrogens and waters.
+
+    Alternative locations all stay, each with its occupancy, as all of them are in the sample; where they add up to
+    more than one atom they are scaled to one. Atoms of an unknown element count as carbon, a B factor below 0 or
+    missing as 0; atoms without occupancy are left out.
 
     Parameters
     ----------
     path : path
         May be gzipped.
+    assembly : str, optional
+        Name of a biological assembly ("1") to build; the coordinates as they are in the file by default.
 
     Returns
     -------
@@ -69,7 +88,8 @@ def read_atoms(path: Path | str) -> Atoms:
     Raises
     ------
     MapError
-        If the file cannot be read or holds no atoms.
+        If the file cannot be read, holds no atoms (or none with any occupancy), has a coordinate that is no number, or
+        no such assembly.
     """
     import gemmi
 
@@ -79,101 +99,62 @@ def read_atoms(path: Path | str) -> Atoms:
         raise MapError(f"{path} is not an atomic model ({error})", cure="give an mmCIF or PDB file") from error
     structure.remove_hydrogens()
     structure.remove_waters()
-    atoms = [site.atom for site in structure[0].all()] if len(structure) else []
-    if not atoms:
+    if assembly is not None:
+        _build_assembly(structure, assembly, path)
+    sites = list(structure[0].all()) if len(structure) else []
+    if not sites:
         raise MapError(f"{path} holds no atoms", cure="give a model with coordinates")
-    return Atoms(
-        np.array([(atom.pos.z, atom.pos.y, atom.pos.x) for atom in atoms]),
-        np.array([atom.element.atomic_number for atom in atoms]),
-        np.array([atom.b_iso for atom in atoms], dtype=np.float64),
-        np.array([atom.occ for atom in atoms], dtype=np.float64),
+    atoms = Atoms(
+        np.array([(site.atom.pos.z, site.atom.pos.y, site.atom.pos.x) for site in sites]),
+        np.array([_element(site.atom.element.atomic_number) for site in sites]),
+        np.nan_to_num(np.maximum([site.atom.b_iso for site in sites], 0.0)),
+        _occupancies(sites),
     )
+    return _usable(atoms, path)
+
+
+def _build_assembly(structure: Any, name: str, path: Path | str) -> None:
+    import gemmi
+
+    names = [one.name for one in structure.assemblies]
+    if name not in names:
+        raise MapError(
+            f"{path} has no assembly {name}", expected=f"one of {', '.join(names)}" if names else "none is listed in it"
+        )
+    structure.transform_to_assembly(name, gemmi.HowToNameCopiedChain.Short)
+
+
+def _element(number: int) -> int:
+    return min(number, CALIFORNIUM) or CARBON
+
+
+def _occupancies(sites: list[Any]) -> Array:
+    """Return every atom's occupancy; those of one atom's alternative locations add up to 1 at most."""
+    occupancies = np.nan_to_num(np.clip([site.atom.occ for site in sites], 0.0, 1.0))
+    alternatives: dict[tuple[str, str, str], list[int]] = {}
+    for index, site in enumerate(sites):
+        if site.atom.has_altloc():
+            alternatives.setdefault((site.chain.name, str(site.residue.seqid), site.atom.name), []).append(index)
+    for indices in alternatives.values():
+        occupancies[indices] /= max(1.0, float(occupancies[indices].sum()))
+    return np.asarray(occupancies)
+
+
+def _usable(atoms: Atoms, path: Path | str) -> Atoms:
+    """Return the atoms that have an occupancy."""
+    wrong = int((~np.isfinite(atoms.positions)).any(axis=1).sum())
+    if wrong:
+        raise MapError(f"{path} has {wrong} atoms whose coordinates are no numbers", cure="give a complete model")
+    seen = atoms.occupancies > 0
+    if not seen.any():
+        raise MapError(f"every atom of {path} has occupancy 0", cure="set the occupancies, to 1 as a rule")
+    return atoms if seen.all() else atoms.chosen(seen)
 
 
 def centred(atoms: Atoms, grid: Grid) -> Atoms:
     """Return the atoms moved so that the middle of their box is the middle of the grid's."""
-    middle = (atoms.positions.min(axis=0) + atoms.positions.max(axis=0)) / 2
     centre = np.array(grid.origin) + (np.array(grid.shape) - 1) / 2 * np.array(grid.voxel_size)
-    return replace(atoms, positions=atoms.positions - middle + centre)
-
-
-def scattering_density(atoms: Atoms, grid: Grid) -> Array:
-    """Return the electron scattering density of atoms on a grid.
-
-    Scattering factors are the five Gaussians of the International Tables (vol. C, 4.3.2.2); every atom is smeared by
-    its own B factor. Nothing beyond the Nyquist sphere remains.
-
-    Parameters
-    ----------
-    atoms : Atoms
-        In Å; a position beyond a face comes back at the opposite one.
-    grid : Grid
-        With cubic voxels.
-
-    Returns
-    -------
-    (z, y, x) float32
-
-    Raises
-    ------
-    UsageError
-        If the voxels are no cubes.
-    """
-    import gemmi
-
-    if max(grid.voxel_size) > 1.001 * min(grid.voxel_size):
-        raise UsageError("density is drawn on cubic voxels only", got=f"{grid.voxel_size} Å")
-    calculator = gemmi.DensityCalculatorE()
-    calculator.set_grid_cell_and_spacegroup(_cell(grid))
-    calculator.grid.set_size(*grid.shape[::-1])
-    narrowest = 8 * math.pi**2 * (DRAWN_SIGMA * grid.mean_voxel_size) ** 2
-    calculator.blur = max(0.0, narrowest - float(atoms.b_factors.min()))
-    calculator.initialize_grid()
-    for atom in _gemmi_atoms(atoms, grid):
-        calculator.add_atom_density_to_grid(atom)
-    drawn = np.array(calculator.grid.array, dtype=np.float32).transpose(2, 1, 0)
-    return _sharpened(drawn, grid, calculator.blur)
-
-
-def _cell(grid: Grid) -> Any:
-    import gemmi
-
-    z, y, x = grid.extent
-    structure = gemmi.Structure()
-    structure.cell = gemmi.UnitCell(x, y, z, 90, 90, 90)
-    structure.spacegroup_hm = "P 1"
-    return structure
-
-
-def _gemmi_atoms(atoms: Atoms, grid: Grid) -> Any:
-    import gemmi
-
-    elements = {int(number): gemmi.Element(int(number)) for number in np.unique(atoms.elements)}
-    rows = zip(atoms.positions - np.array(grid.origin), atoms.elements, atoms.b_factors, atoms.occupancies, strict=True)
-    for (z, y, x), element, b_factor, occupancy in rows:
-        atom = gemmi.Atom()
-        atom.pos = gemmi.Position(x, y, z)
-        atom.element, atom.b_iso, atom.occ = elements[int(element)], b_factor, occupancy
-        yield atom
-
-
-def squared_frequency(grid: Grid) -> Array:
-    """Return |frequency|^2 in 1/Å^2 for every coefficient of ``numpy.fft.rfftn``: (z, y, x // 2 + 1) float32."""
-    nz, ny, nx = grid.shape
-    dz, dy, dx = grid.voxel_size
-    z, y, x = np.fft.fftfreq(nz, dz), np.fft.fftfreq(ny, dy), np.fft.rfftfreq(nx, dx)
-    square = z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2
-    return np.asarray(square, dtype=np.float32)
-
-
-def _sharpened(density: Array, grid: Grid, b_factor: float) -> Array:
-    """Undo a blur, and cut at the Nyquist sphere."""
-    from scipy import fft
-
-    square = squared_frequency(grid)
-    inside = square <= (0.5 / max(grid.voxel_size)) ** 2
-    gain = np.where(inside, np.exp(np.minimum(b_factor * square / 4, 30)), 0).astype(np.float32)
-    return np.asarray(fft.irfftn(fft.rfftn(density) * gain, s=grid.shape), dtype=np.float32)
+    return replace(atoms, positions=atoms.positions - atoms.middle + centre)
 
 
 def crowd(atoms: Atoms, per_side: int, thinning: float, rng: np.random.Generator) -> Atoms:

@@ -2,103 +2,131 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
 import numpy as np
 from scipy import fft
 
-from emres.simulate.atoms import squared_frequency
-from emres.simulate.halfmaps import HalfMaps
+from emres.simulate.density import squared_frequency
+from emres.simulate.halfmaps import HalfMaps, sphere
+from emres.simulate.recipe import Processing
+from emres.volume.boxes import bounding_box
+from emres.volume.grid import Grid
 from emres.volume.masking import soft_edge
+from emres.volume.resample import apply_matrices, fourier_resample, resampling_matrices
 
 Array = np.ndarray[Any, Any]
 
-
-@dataclass(frozen=True)
-class Processing:
-    """Deposit-time processing; the default leaves the plain average.
-
-    Parameters
-    ----------
-    fsc_weighting : bool
-        Multiply each shell by sqrt(2 FSC / (1 + FSC)).
-    sharpening : float
-        B factor taken away, in units of resolution^2; above 0 sharpens.
-    low_pass : float
-        Cut-off over the global resolution; 0 for none.
-    soft_mask : float
-        Voxels of soft edge of a mask round the molecule; 0 for none.
-    """
-
-    fsc_weighting: bool = False
-    sharpening: float = 0.0
-    low_pass: float = 0.0
-    soft_mask: float = 0.0
+# No frequency is raised by more than exp of this: sharpened noise would drown the map.
+_MOST_SHARPENING = 12.0
+# A low-pass falls from 1 to 0 over about this share of its frequency, to either side.
+_SOFT_CUT = 0.06
+# Soft edge of the mask that FSC weighting looks through, voxels; FSC below this is noise.
+_FSC_EDGE, _FSC_NOISE = 6.0, 0.05
+# Stream of random numbers for the region that is kept.
+_REGION = 16
 
 
-def draw_processing(seed: int) -> Processing:
-    """Draw a processing at random; a quarter of the maps stay the plain average."""
-    rng = np.random.default_rng([seed, 1])
-    if rng.random() < 0.25:
-        return Processing()
-    return Processing(
-        fsc_weighting=bool(rng.random() < 0.6),
-        sharpening=float(rng.uniform(2, 16)) if rng.random() < 0.75 else 0.0,
-        low_pass=float(rng.uniform(0.8, 1.15)) if rng.random() < 0.6 else 0.0,
-        soft_mask=float(rng.uniform(2, 8)) if rng.random() < 0.4 else 0.0,
-    )
-
-
-def deposit(halves: HalfMaps, processing: Processing) -> Array:
+def deposit(halves: HalfMaps, processing: Processing | None = None) -> tuple[Array, Grid]:
     """Average two half maps and process them as a depositor would.
 
     Parameters
     ----------
     halves : HalfMaps
-    processing : Processing
+    processing : Processing, optional
+        The recipe's own by default.
 
     Returns
     -------
-    (z, y, x) float32
+    density : (z, y, x) float32
+    grid : Grid
+        The half maps' own, or a part of it, or another sampling; in the same coordinates, so that what is known on the
+        half maps' grid can be carried over (`emres.volume.resample`).
     """
-    average = (halves.half_map_1 + halves.half_map_2) / 2
-    gain = _gain(halves, processing)
-    if gain is not None:
-        average = fft.irfftn(fft.rfftn(average) * gain, s=average.shape)
-    if processing.soft_mask:
-        average = average * soft_edge(halves.mask, processing.soft_mask)
-    return np.asarray(average, dtype=np.float32)
+    processing = halves.recipe.processing if processing is None else processing
+    density = (halves.half_map_1 + halves.half_map_2) / np.float32(2)
+    if processing.fsc_weighting or processing.sharpening or processing.low_pass:
+        spectrum = fft.rfftn(density)
+        spectrum *= _gain(halves, processing)
+        density = fft.irfftn(spectrum, s=density.shape, overwrite_x=True)
+    kept = kept_region(halves, processing)
+    grid = deposited_grid(halves, processing, kept)
+    mask = _mask(halves, processing, kept)
+    if not grid.matches(halves.grid):
+        density = fourier_resample(np.asarray(density, dtype=np.float32), halves.grid, grid)
+        mask = None if mask is None else apply_matrices(mask, resampling_matrices(halves.grid, grid, "linear"))
+    return np.asarray(density if mask is None else density * mask, dtype=np.float32), grid
 
 
-def _gain(halves: HalfMaps, processing: Processing) -> Array | None:
-    """Return the factor of every Fourier coefficient, or None where nothing is filtered."""
-    if not (processing.fsc_weighting or processing.sharpening or processing.low_pass):
+def kept_region(halves: HalfMaps, processing: Processing) -> Array:
+    """Return the part of the molecule that is deposited: all, or what lies nearest a point of it. (z, y, x) bool."""
+    if processing.region == 1:
+        return halves.mask
+    rng = np.random.default_rng([halves.recipe.seed, _REGION])
+    inside = np.argwhere(halves.mask)
+    centre = inside[rng.integers(len(inside))]
+    distance = (((inside - centre) * np.array(halves.grid.voxel_size)) ** 2).sum(axis=1)
+    nearest = inside[np.argsort(distance, kind="stable")[: max(1, round(processing.region * len(inside)))]]
+    kept = np.zeros_like(halves.mask)
+    kept[tuple(nearest.T)] = True
+    return kept
+
+
+def deposited_grid(halves: HalfMaps, processing: Processing, kept: Array) -> Grid:
+    """Return the grid of the map that is deposited.
+
+    Parameters
+    ----------
+    halves : HalfMaps
+    processing : Processing
+    kept : (z, y, x) bool
+        See `kept_region`.
+    """
+    grid = halves.grid
+    box = bounding_box(kept) if processing.crop else None
+    if box is not None:
+        margin = [math.ceil((processing.crop_margin + processing.mask_edge) / size) for size in grid.voxel_size]
+        start = [max(0, a - m) for a, m in zip(box.start, margin, strict=True)]
+        stop = [min(n, b + m) for n, b, m in zip(grid.shape, box.stop, margin, strict=True)]
+        nz, ny, nx = (b - a for a, b in zip(start, stop, strict=True))
+        grid = Grid((nz, ny, nx), grid.voxel_size, grid.to_angstrom((start[0], start[1], start[2])))
+    return grid.resampled(processing.voxel_size) if processing.voxel_size else grid
+
+
+def _mask(halves: HalfMaps, processing: Processing, kept: Array) -> Array | None:
+    """Return the soft mask that the map is multiplied by, or None."""
+    if processing.mask == "none":
         return None
+    if processing.mask == "sphere":
+        return sphere(kept, halves.grid, halves.recipe.framing.padding)
+    return soft_edge(kept, processing.mask_edge / halves.grid.mean_voxel_size)
+
+
+def _gain(halves: HalfMaps, processing: Processing) -> Array:
+    """Return the factor of every Fourier coefficient."""
     square = squared_frequency(halves.grid)
-    resolution = halves.recipe.resolution * halves.recipe.voxel_size
-    sharpening = processing.sharpening * resolution**2
-    gain = np.exp(np.minimum(sharpening * square / 4, 12))
+    gain = np.exp(np.minimum(square * np.float32(-processing.sharpening / 4), np.float32(_MOST_SHARPENING)))
     if processing.fsc_weighting:
-        gain = gain * _fsc_weight(halves, square)
+        gain *= _fsc_weight(halves, square)
     if processing.low_pass:
-        cut, frequency = 1 / (processing.low_pass * resolution), np.sqrt(square)
-        gain = gain * (0.5 - 0.5 * np.tanh((frequency - cut) / (0.06 * cut)))
-    return np.asarray(gain)
+        cut, frequency = 1 / processing.low_pass, np.sqrt(square)
+        gain *= 0.5 - 0.5 * np.tanh((frequency - cut) / (_SOFT_CUT * cut))
+    return np.asarray(gain, dtype=np.float32)
 
 
 def _fsc_weight(halves: HalfMaps, square: Array) -> Array:
     """Return sqrt(2 FSC / (1 + FSC)) of the masked halves' shells, at every coefficient."""
-    window = soft_edge(halves.mask, 6.0)
+    window = soft_edge(halves.mask, _FSC_EDGE)
     one, two = (fft.rfftn(half * window) for half in (halves.half_map_1, halves.half_map_2))
-    width = 1 / (min(halves.grid.extent))
-    shell = np.rint(np.sqrt(square) / width).astype(int)
+    width = 1 / min(halves.grid.extent)
+    shell = np.rint(np.sqrt(square) / width).astype(np.int32)
     cross, power_1, power_2 = (
         np.bincount(shell.ravel(), weights=values.ravel())
         for values in ((one * two.conj()).real, np.abs(one) ** 2, np.abs(two) ** 2)
     )
     fsc = np.clip(cross / np.maximum(np.sqrt(power_1 * power_2), 1e-30), 0, 1)
     fsc[:2] = 1  # two or three coefficients say nothing, and an error here would wipe out the map
-    first_noise = int(np.argmax(fsc < 0.05)) if (fsc < 0.05).any() else fsc.size
+    first_noise = int(np.argmax(fsc < _FSC_NOISE)) if (fsc < _FSC_NOISE).any() else fsc.size
     fsc[first_noise:] = 0
-    return np.asarray(np.sqrt(2 * fsc / (1 + fsc))[shell])
+    return np.asarray(np.sqrt(2 * fsc / (1 + fsc))[shell], dtype=np.float32)

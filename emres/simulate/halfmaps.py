@@ -1,74 +1,37 @@
 """Half maps whose local resolution is known to vary, from atoms and a recipe of numbers.
 
-Signal: every atom is smeared by its own B factor = global + deposited + radial + a smooth random field, so some regions
-fade at coarser resolutions than others. Noise: two independent draws with power ~ frequency^p, as strong as
-the signal where the global FSC is to cross 0.143. All lengths in a recipe scale with the voxel size: the same recipe
-at 3 Å describes an object twice as large, seen at half the resolution.
+Signal: every atom is smeared by its own B factor, so some regions fade at coarser resolutions than others; solvent,
+detergent and nucleic acid lie about it; an experiment's envelope weakens all of it. Noise: two independent
+draws with power ~ frequency^p, as strong as makes the FSC in the molecule cross 0.143 at the recipe's resolution.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
-from emres.simulate.atoms import Atoms, centred, scattering_density, squared_frequency
+from emres.errors import UsageError
+from emres.simulate.atoms import Atoms, crowd
+from emres.simulate.b_factors import moving
+from emres.simulate.density import MASK_SIGMA, box_round, molecule_mask, scattering_spectrum, squared_frequency
+from emres.simulate.envelope import envelope_gain
+from emres.simulate.noise import draw_noise, noise_gain, noise_scale
+from emres.simulate.recipe import Recipe
+from emres.simulate.surroundings import duplex, surroundings_spectrum
+from emres.simulate.symmetry import copies, symmetrised
 from emres.volume.grid import Grid
 
 Array = np.ndarray[Any, Any]
 
-# FSC = signal / (signal + noise) = 0.143 where the noise of a half map is six times the signal.
-NOISE_OVER_SIGNAL = 1 / 0.143 - 1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a simulated map is like; two equal recipes give the same bytes.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random field and of the noise.
-    voxel_size : float
-        Å.
-    resolution : float
-        Voxels; where the FSC of the molecule is to cross 0.143.
-    decay : float
-        Global B factor in units of resolution^2.
-    deposited : float
-        Weight of the model's own B factors (relative to their median).
-    radial : float
-        B added at the outermost atom, in units of resolution^2.
-    wander, wavelength : float
-        Strength of the smooth random B field, in units of resolution^2, and its length in voxels.
-    fading : float
-        Share of the occupancy that the regions of a second such field lose.
-    noise_power : float
-        Exponent p of the noise power ~ frequency^p.
-    solvent : float
-        Density of the solvent over the molecule's mean.
-    native : float
-        Voxel size of the reconstruction in working voxels; above 1 nothing remains beyond its Nyquist frequency.
-    padding : int
-        Voxels of solvent round the molecule.
-    """
-
-    seed: int
-    voxel_size: float = 1.5
-    resolution: float = 3.0
-    decay: float = 8.0
-    deposited: float = 1.0
-    radial: float = 2.0
-    wander: float = 4.0
-    wavelength: float = 20.0
-    fading: float = 0.0
-    noise_power: float = 0.5
-    solvent: float = 0.3
-    native: float = 1.0
-    padding: int = 14
+# Volumes of float32 that a simulation holds at its worst moment, the two half maps with it (measured: benchmarks).
+VOLUMES = 7
+# Streams of random numbers: one for each theme, so that more of one thing does not change another.
+_CROWD, _DUPLEX, _MOTION, _BELT, _AXIS, _NOISE = range(6)
+# The edge of a particle's sphere, Å.
+_SPHERE_EDGE = 6.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +44,7 @@ class HalfMaps:
     mask : (z, y, x) bool
         Where the molecule is.
     grid : Grid
+        In the coordinates of the model.
     recipe : Recipe
     """
 
@@ -91,139 +55,177 @@ class HalfMaps:
     recipe: Recipe
 
 
-def draw_recipe(seed: int, voxel_size: float = 1.5) -> Recipe:
-    """Draw a recipe at random.
+@dataclass(frozen=True)
+class Signal:
+    """What both halves of a simulation share.
 
     Parameters
     ----------
-    seed : int
-    voxel_size : float
-        Å.
-
-    Returns
-    -------
-    Recipe
-        Crossings at 1.1 to 5 voxels (local resolutions of 2 to 7), evenly in logarithm. A third of the maps hold
-        nothing in the last shells, as maps do whose own voxels are coarser than the working grid's.
+    density : (z, y, x) float32
+        Without noise.
+    mask : (z, y, x) bool
+        Where the molecule is.
+    noise_scale : float
+        Factor on `noise_gain`.
+    grid : Grid
+    recipe : Recipe
     """
-    rng = np.random.default_rng(seed)
-    native = float(rng.uniform(1.05, 1.9)) if rng.random() < 0.35 else 1.0
-    return Recipe(
-        seed=seed,
-        voxel_size=voxel_size,
-        resolution=float(np.exp(rng.uniform(math.log(1.1 * native), math.log(5.0)))),
-        decay=float(rng.uniform(3, 11)),
-        deposited=float(rng.uniform(0, 2)),
-        radial=float(rng.uniform(0, 9)),
-        wander=float(rng.uniform(1, 14)),
-        wavelength=float(rng.uniform(10, 36)),
-        fading=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.3 else 0.0,
-        noise_power=float(rng.uniform(0, 1.3)),
-        solvent=float(rng.uniform(0, 0.5)),
-        native=native,
-        padding=int(rng.integers(10, 20)),
-    )
+
+    density: Array
+    mask: Array
+    noise_scale: float
+    grid: Grid
+    recipe: Recipe
 
 
-def simulate_half_maps(atoms: Atoms, recipe: Recipe) -> HalfMaps:
+def simulate_half_maps(atoms: Atoms, recipe: Recipe, *, memory_bytes: int | None = None) -> HalfMaps:
     """Simulate two half maps of an atomic model.
 
     Parameters
     ----------
     atoms : Atoms
+        See `read_atoms`.
     recipe : Recipe
+        It holds the seed: the same recipe gives the same bytes.
+    memory_bytes : int, optional
+        What may be used; what the machine has free by default.
 
     Returns
     -------
     HalfMaps
-        The box fits the molecule with the recipe's padding; sides are multiples of 4 voxels.
+        Their plain average and its processing are left to `deposit`.
+
+    Raises
+    ------
+    UsageError
+        If the box of the recipe is too small for the model, or would not fit in memory.
     """
-    rng = np.random.default_rng(recipe.seed)
-    grid = box_round(atoms, recipe)
-    atoms = centred(atoms, grid)
-    mask = molecule(atoms, grid)
-    b_factors = local_b_factors(atoms, recipe, rng)
-    faded = _smooth_field(atoms.positions / recipe.voxel_size, recipe.wavelength, rng) > 0.7
-    occupancies = atoms.occupancies * (1 - recipe.fading * faded)
-    signal = scattering_density(replace(atoms, b_factors=b_factors, occupancies=occupancies), grid)
-    signal -= _solvent(mask, signal, recipe)
-    square = squared_frequency(grid)
-    amplitude = _noise_amplitude(signal, mask, square, recipe)
-    kept = _native_frequencies(grid, recipe)
-    halves = [_band(signal, kept) + _noise(rng, grid, amplitude * kept) for _ in range(2)]
-    return HalfMaps(halves[0], halves[1], mask, grid, recipe)
+    return add_noise(simulate_signal(atoms, recipe, memory_bytes=memory_bytes))
 
 
-def box_round(atoms: Atoms, recipe: Recipe) -> Grid:
-    """Return the grid of a box round the atoms."""
-    sides = np.ptp(atoms.positions, axis=0) / recipe.voxel_size + 2 * recipe.padding
-    z, y, x = (4 * math.ceil(side / 4) for side in sides)
-    return Grid((z, y, x), (recipe.voxel_size,) * 3)
+def simulate_signal(atoms: Atoms, recipe: Recipe, *, memory_bytes: int | None = None) -> Signal:
+    """Simulate what both half maps share, and how strong their noise will be.
+
+    Parameters, errors : as `simulate_half_maps`.
+
+    Returns
+    -------
+    Signal
+    """
+    particle, grid = assemble(atoms, recipe)
+    check_memory(grid, memory_bytes)
+    mask = molecule_mask(particle, grid, max(MASK_SIGMA, recipe.resolution / 4))
+    spectrum = scattering_spectrum(particle, grid)
+    _surround(spectrum, mask, grid, recipe)
+    spectrum *= envelope_gain(squared_frequency(grid), recipe.envelope, 0.5 / recipe.voxel_size)
+    gain = noise_gain(grid, recipe.noise, _axis(recipe))
+    scale = noise_scale(spectrum, gain, grid, recipe.resolution, float(mask.mean()))
+    density = fft.irfftn(spectrum, s=grid.shape, overwrite_x=True)
+    return Signal(np.asarray(density, dtype=np.float32), mask, scale, grid, recipe)
 
 
-def molecule(atoms: Atoms, grid: Grid) -> Array:
-    """Return where the molecule is: within about 2.5 voxels of an atom, small holes closed. (z, y, x) bool."""
-    index = np.rint((atoms.positions - np.array(grid.origin)) / np.array(grid.voxel_size)).astype(int)
-    occupied = np.zeros(grid.shape, dtype=bool)
-    occupied[tuple(np.clip(index, 0, np.array(grid.shape) - 1).T)] = True
-    return np.asarray(ndimage.binary_closing(ndimage.distance_transform_edt(~occupied) <= 2.5, iterations=2))
+def add_noise(signal: Signal, draw: int = 0) -> HalfMaps:
+    """Return the two half maps of a signal.
+
+    Parameters
+    ----------
+    signal : Signal
+    draw : int
+        Which pair of half maps: 0 is the recipe's; others show the same object with other noise.
+
+    Returns
+    -------
+    HalfMaps
+    """
+    recipe, grid = signal.recipe, signal.grid
+    rng = np.random.default_rng([recipe.seed, _NOISE, draw])
+    gain = noise_gain(grid, recipe.noise, _axis(recipe))
+    gain *= np.float32(signal.noise_scale)
+    halves = []
+    for _ in range(2):
+        half = draw_noise(grid, gain, recipe.symmetry, rng)
+        half += signal.density
+        if recipe.framing.sphere:
+            half *= sphere(signal.mask, grid, recipe.framing.padding)
+        halves.append(half)
+    return HalfMaps(halves[0], halves[1], signal.mask, grid, recipe)
 
 
-def local_b_factors(atoms: Atoms, recipe: Recipe, rng: np.random.Generator) -> Array:
-    """Return the B factor of every atom, Å^2: the sum that makes the local resolution vary."""
-    unit = (recipe.resolution * recipe.voxel_size) ** 2
-    octave = (recipe.voxel_size / 1.5) ** 2
-    deposited = np.clip(atoms.b_factors - np.median(atoms.b_factors), -50, 150) * octave
-    offset = atoms.positions - atoms.positions.mean(axis=0)
-    radius = np.linalg.norm(offset, axis=1)
-    share = (radius / max(float(radius.max()), 1e-6)) ** 2
-    field = _smooth_field(atoms.positions / recipe.voxel_size, recipe.wavelength, rng)
-    total = unit * (recipe.decay + recipe.radial * share + recipe.wander * field) + recipe.deposited * deposited
-    return np.asarray(np.maximum(total, 1.5 * unit))
+def assemble(atoms: Atoms, recipe: Recipe) -> tuple[Atoms, Grid]:
+    """Return every atom of the particle, moving as the recipe says, and the box round it.
+
+    Raises
+    ------
+    UsageError
+        If the recipe's own box is too small.
+    """
+    if recipe.crowd > 1:
+        thinning = max(1.0, recipe.voxel_size / 1.5) ** 2
+        atoms = crowd(atoms, recipe.crowd, thinning, _rng(recipe, _CROWD))
+    if recipe.surroundings.nucleic:
+        atoms = atoms.joined(duplex(atoms, recipe.surroundings.nucleic, _rng(recipe, _DUPLEX)))
+    atoms = moving(atoms, recipe.motion, recipe.envelope.b_factor, _rng(recipe, _MOTION))
+    atoms, _ = copies(atoms, recipe.symmetry)
+    framing = recipe.framing
+    cubic = framing.cubic or recipe.symmetry != "C1"
+    grid = box_round(
+        atoms, recipe.voxel_size, padding=framing.padding, shape=framing.shape, cubic=cubic, odd=framing.odd
+    )
+    return atoms, grid
 
 
-def _smooth_field(positions: Array, wavelength: float, rng: np.random.Generator, waves: int = 24) -> Array:
-    """Return a Gaussian random field of unit variance at positions: a sum of plane waves about one length."""
-    directions = rng.normal(size=(waves, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    vectors = directions * (2 * np.pi / (wavelength * rng.uniform(0.8, 3, size=(waves, 1))))
-    phases = rng.uniform(0, 2 * np.pi, waves)
-    return np.asarray(math.sqrt(2 / waves) * np.cos(positions @ vectors.T + phases).sum(axis=1))
+def _rng(recipe: Recipe, stream: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, stream])
 
 
-def _solvent(mask: Array, signal: Array, recipe: Recipe) -> Array:
-    """Return the flat density that the molecule displaces, with a soft edge."""
-    edge = ndimage.gaussian_filter(mask.astype(np.float32), max(2.0, recipe.resolution / 2))
-    return np.asarray(recipe.solvent * float(signal[mask].mean()) * edge, dtype=np.float32)
+def _axis(recipe: Recipe) -> Array:
+    """Return where the noise is strongest: anywhere, but along z where there is symmetry about it."""
+    if recipe.symmetry != "C1":
+        return np.array([1.0, 0.0, 0.0])
+    axis = _rng(recipe, _AXIS).normal(size=3)
+    return np.asarray(axis / np.linalg.norm(axis))
 
 
-def _noise_amplitude(signal: Array, mask: Array, square: Array, recipe: Recipe) -> Array:
-    """Return the noise's amplitude at every coefficient, for white noise of unit variance in real space."""
-    crossing = 1 / (recipe.resolution * recipe.voxel_size)
-    # A crossing beyond the Nyquist frequency cannot be seen: the power there follows from the global B factor.
-    seen = min(crossing, 0.45 / recipe.voxel_size)
-    shell = np.abs(np.sqrt(square) - seen) < 0.08 * seen
-    power = float((np.abs(fft.rfftn(signal)[shell]) ** 2).mean()) / signal.size
-    power *= math.exp(-recipe.decay / 2 * (1 - (seen / crossing) ** 2))
-    # The noise fills the box, the signal only the molecule: inside it, signal per volume is higher by that share.
-    at_crossing = NOISE_OVER_SIGNAL * power / float(mask.mean())
-    frequency = np.sqrt(np.maximum(square, float(square[square > 0].min())))
-    inside = square <= (0.5 / recipe.voxel_size) ** 2
-    amplitude = np.sqrt(at_crossing * (frequency / crossing) ** recipe.noise_power) * inside
-    return np.asarray(amplitude, dtype=np.float32)
+def check_memory(grid: Grid, memory_bytes: int | None = None) -> None:
+    """Refuse a box that would not fit in memory.
+
+    Raises
+    ------
+    UsageError
+        With the bytes needed and the bytes there are.
+    """
+    if memory_bytes is None:
+        import psutil
+
+        memory_bytes = int(psutil.virtual_memory().available)
+    needed = VOLUMES * 4 * grid.voxels
+    if needed > memory_bytes:
+        raise UsageError(
+            f"a box of {' x '.join(map(str, grid.shape))} voxels does not fit in memory",
+            got=f"{memory_bytes / 2**30:.3g} GiB",
+            expected=f"{needed / 2**30:.3g} GiB",
+            cure="make the voxels larger, or use a machine with more memory",
+        )
 
 
-def _native_frequencies(grid: Grid, recipe: Recipe) -> Array:
-    """Return 1 inside the Nyquist cube of the reconstruction's own voxels, 0 outside."""
-    limit = 0.5 / (recipe.native * recipe.voxel_size) + 1e-6
-    z, y = (np.abs(np.fft.fftfreq(grid.shape[k], grid.voxel_size[k])) <= limit for k in (0, 1))
-    x = np.fft.rfftfreq(grid.shape[2], grid.voxel_size[2]) <= limit
-    return np.asarray(z[:, None, None] & y[None, :, None] & x[None, None, :], dtype=np.float32)
+def _surround(spectrum: Array, mask: Array, grid: Grid, recipe: Recipe) -> None:
+    """Add solvent and detergent to the molecule's transform, in place."""
+    mean_density = float(spectrum[0, 0, 0].real) / float(mask.sum())
+    around = surroundings_spectrum(mask, mean_density, grid, recipe.surroundings, _rng(recipe, _BELT))
+    if recipe.surroundings.micelle and recipe.symmetry != "C1":
+        around = fft.rfftn(symmetrised(fft.irfftn(around, s=grid.shape), recipe.symmetry))
+    spectrum += around
 
 
-def _band(values: Array, gain: Array) -> Array:
-    return np.asarray(fft.irfftn(fft.rfftn(values) * gain, s=values.shape), dtype=np.float32)
-
-
-def _noise(rng: np.random.Generator, grid: Grid, amplitude: Array) -> Array:
-    return _band(rng.standard_normal(grid.shape, dtype=np.float32), amplitude)
+def sphere(mask: Array, grid: Grid, padding: float) -> Array:
+    """Return a ball about the middle of the box that holds the molecule, with a soft edge: (z, y, x) float32."""
+    centre = (np.array(grid.shape) - 1) / 2
+    sizes = np.array(grid.voxel_size)
+    corners = np.argwhere(mask.any(axis=0)), np.argwhere(mask.any(axis=2))
+    across = np.linalg.norm((corners[0] - centre[1:]) * sizes[1:], axis=1).max()
+    up = np.abs((corners[1][:, 0] - centre[0]) * sizes[0]).max()
+    radius = float(max(across, up)) + 0.4 * padding
+    z, y, x = (((np.arange(n) - c) * s) ** 2 for n, c, s in zip(grid.shape, centre, sizes, strict=True))
+    distance = np.sqrt(z[:, None, None] + y[:, None] + x).astype(np.float32)
+    fall = np.clip((distance - radius) / max(_SPHERE_EDGE, 3 * max(grid.voxel_size)), 0, 1)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * fall), dtype=np.float32)

@@ -1,0 +1,256 @@
+"""Atoms -> electron scattering density on a grid, and the plain map at a stated resolution."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from emres.errors import UsageError
+from emres.simulate.atoms import Atoms
+from emres.volume.grid import Grid
+
+Array = np.ndarray[Any, Any]
+
+# An atom narrower than this share of a voxel would alias: it is drawn wider, and sharpened again in Fourier space.
+DRAWN_SIGMA = 0.8
+# Density below this share of an atom's own is not drawn: gemmi's default.
+CUTOFF = 1e-5
+# A Gaussian whose transform has fallen to 1/e at frequency 1/resolution is the B factor 4 resolution^2.
+PLAIN_B_FACTOR = 4.0
+# Where a molecule ends: sigma of the Gaussian that stands for an atom, Å, and the distance at which one alone ends.
+MASK_SIGMA, MASK_REACH = 2.0, 3.5
+
+
+def plain_map(atoms: Atoms, grid: Grid, resolution: float) -> Array:
+    """Return the density of a model at one resolution everywhere: no noise, no solvent, no B factors.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    grid : Grid
+        See `box_round`.
+    resolution : float
+        Å, as ``molmap`` of ChimeraX and the ``pdb2mrc`` that it is based on define it: every atom is blurred by a
+        Gaussian of sigma = resolution / (pi sqrt(2)) = 0.225 resolution, whose Fourier transform falls to 1/e at
+        1/resolution (ChimeraX user guide, command molmap). Those programs weigh an atom by its atomic number; here it
+        has its electron scattering factor.
+
+    Returns
+    -------
+    (z, y, x) float32
+
+    Raises
+    ------
+    UsageError
+        If the resolution is finer than two voxels, or an atom lies outside the box.
+    """
+    from scipy import fft
+
+    largest = max(grid.voxel_size)
+    if not resolution >= 2 * largest * (1 - 1e-9):
+        raise UsageError(
+            "the voxels are too coarse for the resolution",
+            got=f"{largest:g} Å voxels for {resolution:g} Å",
+            expected=f"voxels of {resolution / 2:g} Å at most",
+            cure="make the voxels smaller or the resolution coarser",
+        )
+    check_inside(atoms, grid)
+    still = Atoms(atoms.positions, atoms.elements, np.zeros(len(atoms)), atoms.occupancies)
+    spectrum = scattering_spectrum(still, grid, PLAIN_B_FACTOR * resolution**2)
+    return np.asarray(fft.irfftn(spectrum, s=grid.shape, overwrite_x=True), dtype=np.float32)
+
+
+def box_round(
+    atoms: Atoms,
+    voxel_size: float,
+    *,
+    padding: float = 15.0,
+    shape: tuple[int, int, int] | None = None,
+    cubic: bool = False,
+    odd: bool = False,
+) -> Grid:
+    """Return the grid of a box round the atoms, in the model's own coordinates: the map lies on the model.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    voxel_size : float
+        Å.
+    padding : float
+        Å between the atoms and each face, at least.
+    shape : (z, y, x) voxels, optional
+        The box itself; it must hold the atoms, with or without padding.
+    cubic, odd : bool
+        Sides all as long as the longest; an odd number of voxels along each.
+
+    Returns
+    -------
+    Grid
+        With sides that Fourier transforms are fast at, unless the shape is given.
+
+    Raises
+    ------
+    UsageError
+        If the given box is too small for the model.
+    """
+    spans = np.ptp(atoms.positions, axis=0)
+    sides = list(shape) if shape else [_fast(math.ceil((s + 2 * padding) / voxel_size), odd) for s in spans]
+    if cubic and not shape:
+        sides = [max(sides)] * 3
+    grid = Grid((sides[0], sides[1], sides[2]), (voxel_size,) * 3)
+    z, y, x = atoms.middle - (np.array(grid.shape) - 1) / 2 * voxel_size
+    grid = Grid(grid.shape, grid.voxel_size, (float(z), float(y), float(x)))
+    check_inside(atoms, grid)
+    return grid
+
+
+def _fast(least: int, odd: bool) -> int:
+    """Return the first side from ``least`` on that is fast to transform, and even or odd as asked."""
+    side = least
+    while side % 2 != int(odd) or _has_large_factor(side):
+        side += 1
+    return side
+
+
+def _has_large_factor(number: int) -> bool:
+    for factor in (2, 3, 5, 7, 11):
+        while number % factor == 0:
+            number //= factor
+    return number > 1
+
+
+def check_inside(atoms: Atoms, grid: Grid) -> None:
+    """Refuse a box that the atoms do not fit in.
+
+    Raises
+    ------
+    UsageError
+        With the sides of the box and of the model.
+    """
+    index = (atoms.positions - np.array(grid.origin)) / np.array(grid.voxel_size)
+    if (index < -0.5).any() or (index > np.array(grid.shape) - 0.5).any():
+        spans = np.ptp(atoms.positions, axis=0)
+        raise UsageError(
+            "the box is too small for the model",
+            got=f"{' x '.join(f'{side:.4g}' for side in grid.extent)} Å (z, y, x)",
+            expected=f"more than {' x '.join(f'{span:.4g}' for span in spans)} Å round the model",
+            cure="give a larger box or larger voxels, or leave the box out",
+        )
+
+
+def scattering_density(atoms: Atoms, grid: Grid) -> Array:
+    """Return the electron scattering density of atoms on a grid.
+
+    Scattering factors are the five Gaussians of the International Tables (vol. C, 4.3.2.2); every atom is smeared by
+    its own B factor. Nothing beyond the Nyquist sphere remains.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        In Å; a position beyond a face comes back at the opposite one.
+    grid : Grid
+
+    Returns
+    -------
+    (z, y, x) float32
+    """
+    from scipy import fft
+
+    spectrum = scattering_spectrum(atoms, grid)
+    return np.asarray(fft.irfftn(spectrum, s=grid.shape, overwrite_x=True), dtype=np.float32)
+
+
+def scattering_spectrum(atoms: Atoms, grid: Grid, b_factor: float = 0.0) -> Array:
+    """Return the half-complex transform of the scattering density, with one more B factor (Å^2) on all of it.
+
+    Atoms are drawn just wide enough for the voxels, whatever their B factors, as narrow ones draw fastest; what that
+    is too much or too little is made good here.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        B factors may be negative.
+    grid : Grid
+    b_factor : float
+
+    Returns
+    -------
+    (z, y, x // 2 + 1) complex64
+        Nothing beyond the Nyquist sphere.
+    """
+    from scipy import fft
+
+    narrowest = 8 * math.pi**2 * (DRAWN_SIGMA * max(grid.voxel_size)) ** 2
+    blur = narrowest - float(atoms.b_factors.min())
+    spectrum: Array = fft.rfftn(_drawn(atoms, grid, blur))
+    square = squared_frequency(grid)
+    beyond = square > (0.5 / max(grid.voxel_size)) ** 2
+    spectrum *= np.exp(np.minimum(square * ((blur - b_factor) / 4), 30), out=square)
+    spectrum[beyond] = 0
+    return spectrum
+
+
+def _drawn(atoms: Atoms, grid: Grid, blur: float) -> Array:
+    import gemmi
+
+    calculator = gemmi.DensityCalculatorE()
+    calculator.set_grid_cell_and_spacegroup(_cell(grid))
+    calculator.grid.set_size(*grid.shape[::-1])
+    calculator.blur, calculator.cutoff = blur, CUTOFF
+    calculator.initialize_grid()
+    atom = gemmi.Atom()
+    elements = {int(number): gemmi.Element(int(number)) for number in np.unique(atoms.elements)}
+    x, y, z = (atoms.positions - np.array(grid.origin)).T[::-1].tolist()
+    rows = zip(x, y, z, atoms.elements.tolist(), atoms.b_factors.tolist(), atoms.occupancies.tolist(), strict=True)
+    for x_here, y_here, z_here, element, b_factor, occupancy in rows:
+        atom.pos = gemmi.Position(x_here, y_here, z_here)
+        atom.element, atom.b_iso, atom.occ = elements[element], b_factor, occupancy
+        calculator.add_atom_density_to_grid(atom)
+    return np.ascontiguousarray(np.array(calculator.grid.array, copy=False).transpose(2, 1, 0), dtype=np.float32)
+
+
+def _cell(grid: Grid) -> Any:
+    import gemmi
+
+    z, y, x = grid.extent
+    structure = gemmi.Structure()
+    structure.cell = gemmi.UnitCell(x, y, z, 90, 90, 90)
+    structure.spacegroup_hm = "P 1"
+    return structure
+
+
+def squared_frequency(grid: Grid) -> Array:
+    """Return |frequency|^2 in 1/Å^2 for every coefficient of ``numpy.fft.rfftn``: (z, y, x // 2 + 1) float32."""
+    nz, ny, nx = grid.shape
+    dz, dy, dx = grid.voxel_size
+    axes = (np.fft.fftfreq(nz, dz), np.fft.fftfreq(ny, dy), np.fft.rfftfreq(nx, dx))
+    z, y, x = (np.square(axis).astype(np.float32) for axis in axes)
+    return np.asarray(z[:, None, None] + y[None, :, None] + x[None, None, :])
+
+
+def molecule_mask(atoms: Atoms, grid: Grid, sigma: float = MASK_SIGMA) -> Array:
+    """Return where the molecule is: (z, y, x) bool.
+
+    Every atom is one Gaussian; the mask ends where the sum falls to what one lonely atom has 1.75 sigma (3.5 Å) away,
+    so gaps between atoms close.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    grid : Grid
+    sigma : float
+        Å; at least a voxel is taken.
+    """
+    from scipy import fft
+
+    sigma = max(sigma, *grid.voxel_size)
+    index = np.rint((atoms.positions - np.array(grid.origin)) / np.array(grid.voxel_size)).astype(int)
+    flat = np.ravel_multi_index(tuple(index.T), grid.shape, mode="wrap")
+    count = np.bincount(flat, minlength=grid.voxels).astype(np.float32).reshape(grid.shape)
+    spectrum = fft.rfftn(count)
+    spectrum *= np.exp(squared_frequency(grid) * (-2 * math.pi**2 * sigma**2))
+    smooth = fft.irfftn(spectrum, s=grid.shape, overwrite_x=True)
+    peak = math.prod(grid.voxel_size) / ((2 * math.pi) ** 1.5 * sigma**3)
+    return np.asarray(smooth > peak * math.exp(-0.5 * (MASK_REACH / MASK_SIGMA) ** 2))

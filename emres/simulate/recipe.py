@@ -1,0 +1,311 @@
+"""What a simulated map is like, as numbers: seed, sampling, motion, envelope, surroundings, noise, processing.
+
+Lengths are Å, B factors Å^2, whatever the voxel size. A recipe holds its seed: two equal recipes give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from emres.errors import UsageError
+
+CTF_CORRECTIONS = ("none", "flipped", "wiener")
+MASKS = ("none", "molecule", "sphere")
+
+# A resolution finer than this many voxels can not be in a map.
+NYQUIST_VOXELS = 2.0
+
+# Parts of a recipe whose unit is Å^2 or Å of detail: they follow the resolution in `Recipe.at`.
+_SQUARES = {"motion": ("radial", "field", "domain_b"), "envelope": ("b_factor",), "processing": ("sharpening",)}
+_LENGTHS = {"motion": ("field_length",), "processing": ("low_pass",)}
+
+
+def _within(default: Any, low: float, high: float = math.inf) -> Any:
+    """Return a field with a default and the range that its value must lie in."""
+    return field(default=default, metadata={"range": (low, high)})
+
+
+def _one_of(default: str, choices: tuple[str, ...]) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
+class _Checked:
+    """Refuses values that are out of range."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            name, value = f"{type(self).__name__.lower()}'s {item.name}", getattr(self, item.name)
+            if "choices" in item.metadata and value not in item.metadata["choices"]:
+                raise UsageError(f"a {name} is unknown", got=repr(value), expected=", ".join(item.metadata["choices"]))
+            if "range" in item.metadata:
+                _check_range(name, value, *item.metadata["range"])
+
+
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
+    values = value if isinstance(value, tuple) else () if value is None else (value,)
+    if not all(math.isfinite(one) and low <= one <= high for one in values):
+        wanted = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
+        raise UsageError(f"a {name} is out of range", got=f"{value}", expected=wanted)
+
+
+@dataclass(frozen=True)
+class Framing(_Checked):
+    """The box that the reconstruction fills.
+
+    Parameters
+    ----------
+    padding : float
+        Å of solvent between the atoms and each face, at least.
+    shape : (z, y, x) voxels, optional
+        The box itself, instead of one that fits.
+    cubic : bool
+        Sides as long as the longest.
+    odd : bool
+        An odd number of voxels along each side.
+    sphere : bool
+        Nothing remains outside a sphere round the particle, as refinement programs leave it.
+    """
+
+    padding: float = _within(18.0, 0, 500)
+    shape: tuple[int, int, int] | None = _within(None, 8)
+    cubic: bool = False
+    odd: bool = False
+    sphere: bool = False
+
+
+@dataclass(frozen=True)
+class Motion(_Checked):
+    """What makes the resolution vary within a map.
+
+    Parameters
+    ----------
+    deposited : float
+        Weight of the model's own B factors, about their median.
+    radial : float
+        Å^2 added at the outermost atom, less further in.
+    field, field_length : float
+        Standard deviation of a smooth random field of B factors, Å^2, and the length on which it varies, Å.
+    domains : int
+        Ends of the molecule that swing about a hinge.
+    domain_b : float
+        Å^2 at the far end of such a domain.
+    fading : float
+        Share of the occupancy that some regions lose.
+    """
+
+    deposited: float = _within(1.0, 0, 20)
+    radial: float = _within(45.0, 0)
+    field: float = _within(45.0, 0)
+    field_length: float = _within(30.0, 1)
+    domains: int = _within(0, 0, 6)
+    domain_b: float = _within(0.0, 0)
+    fading: float = _within(0.0, 0, 1)
+
+
+@dataclass(frozen=True)
+class Envelope(_Checked):
+    """How an experiment weakens the signal with frequency.
+
+    Parameters
+    ----------
+    b_factor : float
+        Å^2; alignment errors, drift, the rest of what the molecule as a whole suffers.
+    ctf : {"none", "flipped", "wiener"}
+        What averaging over defoci leaves: mean |CTF| where only phases were flipped, a Wiener filter's gain, or 1.
+    defocus : (nearest, farthest) Å
+    detector : float
+        Modulation transfer at Nyquist; 1 for an ideal detector.
+    """
+
+    b_factor: float = _within(90.0, 0)
+    ctf: str = _one_of("wiener", CTF_CORRECTIONS)
+    defocus: tuple[float, float] = _within((8000.0, 22000.0), 500, 100_000)
+    detector: float = _within(0.6, 0.05, 1)
+
+
+@dataclass(frozen=True)
+class Surroundings(_Checked):
+    """What is in the box beside the model, the same in both halves.
+
+    Parameters
+    ----------
+    solvent : float
+        Density of the solvent over the molecule's mean: what the molecule displaces.
+    micelle : float
+        Density of a belt of detergent over the molecule's mean; 0 for none.
+    micelle_width : float
+        Å from the molecule to the rim of the belt.
+    nucleic : int
+        Base pairs of a duplex that leaves the molecule and gets lost; 0 for none.
+    """
+
+    solvent: float = _within(0.3, 0, 0.95)
+    micelle: float = _within(0.0, 0, 2)
+    micelle_width: float = _within(18.0, 3, 60)
+    nucleic: int = _within(0, 0, 200)
+
+
+@dataclass(frozen=True)
+class Noise(_Checked):
+    """Noise, independent in the two halves. Its strength follows from the recipe's resolution.
+
+    Parameters
+    ----------
+    power : float
+        Exponent p of the noise power ~ frequency^p.
+    anisotropy : float
+        Noise power along one axis is 1 + anisotropy times the mean, across it 1 - anisotropy / 2.
+    """
+
+    power: float = _within(0.5, -1, 3)
+    anisotropy: float = _within(0.0, 0, 1)
+
+
+@dataclass(frozen=True)
+class Processing(_Checked):
+    """What a depositor does to the average of two half maps; the default leaves it as it is.
+
+    Parameters
+    ----------
+    fsc_weighting : bool
+        Multiply each shell by sqrt(2 FSC / (1 + FSC)).
+    sharpening : float
+        Å^2 added to the B factor; below 0 sharpens (-200 to 0 are usual).
+    low_pass : float
+        Å; 0 for none.
+    mask : {"none", "molecule", "sphere"}
+    mask_edge : float
+        Å over which the mask falls from 1 to 0.
+    region : float
+        Share of the molecule that is kept, masked and cropped out, below 1; 1 keeps all.
+    crop : bool
+        Cut the box down to what is kept.
+    crop_margin : float
+        Å left round it.
+    voxel_size : float
+        Å to which the map is resampled; 0 leaves its own.
+    """
+
+    fsc_weighting: bool = False
+    sharpening: float = _within(0.0, -2000, 2000)
+    low_pass: float = _within(0.0, 0, 100)
+    mask: str = _one_of("none", MASKS)
+    mask_edge: float = _within(6.0, 0, 100)
+    region: float = _within(1.0, 0.01, 1)
+    crop: bool = False
+    crop_margin: float = _within(6.0, 0, 200)
+    voxel_size: float = _within(0.0, 0, 20)
+
+
+@dataclass(frozen=True)
+class Recipe(_Checked):
+    """What a simulated map is like; two equal recipes give the same bytes.
+
+    Parameters
+    ----------
+    seed : int
+        Of everything random.
+    voxel_size : float
+        Å.
+    resolution : float
+        Å; where the FSC of the two halves crosses 0.143 in the molecule.
+    symmetry : str
+        C1, C2, ... or D1, D2, ...: that many copies of the model round an axis along z.
+    crowd : int
+        Turned copies of the model packed along each side of a heap: an object for coarse voxels. 1 for the model alone.
+    framing : Framing
+    motion : Motion
+    envelope : Envelope
+    surroundings : Surroundings
+    noise : Noise
+    processing : Processing
+
+    Raises
+    ------
+    UsageError
+        If a value is out of range, or the resolution finer than two voxels.
+
+    Examples
+    --------
+    >>> Recipe(seed=3, voxel_size=1.06, resolution=3.1).motion.field
+    45.0
+    >>> Recipe(voxel_size=2.0, resolution=3.0)
+    Traceback (most recent call last):
+    emres.errors.UsageError: a recipe's voxels are too coarse for its resolution: got 2 Å voxels for 3 Å, expected
+    voxels of 1.5 Å at most; make the voxels smaller or the resolution coarser
+    """
+
+    seed: int = _within(0, 0)
+    voxel_size: float = _within(1.06, 0.1, 50)
+    resolution: float = _within(3.2, 0.2, 500)
+    symmetry: str = "C1"
+    crowd: int = _within(1, 1, 6)
+    framing: Framing = Framing()
+    motion: Motion = Motion()
+    envelope: Envelope = Envelope()
+    surroundings: Surroundings = Surroundings()
+    noise: Noise = Noise()
+    processing: Processing = Processing()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        symmetry_order(self.symmetry)
+        if self.resolution < NYQUIST_VOXELS * self.voxel_size * (1 - 1e-9):
+            raise UsageError(
+                "a recipe's voxels are too coarse for its resolution",
+                got=f"{self.voxel_size:g} Å voxels for {self.resolution:g} Å",
+                expected=f"voxels of {self.resolution / NYQUIST_VOXELS:g} Å at most",
+                cure="make the voxels smaller or the resolution coarser",
+            )
+
+    def at(self, *, resolution: float | None = None, voxel_size: float | None = None) -> Recipe:
+        """Return the recipe at another resolution and voxel size (Å), its B factors and lengths carried along.
+
+        Examples
+        --------
+        >>> Recipe(resolution=3.0).at(resolution=6.0, voxel_size=2.0).envelope.b_factor
+        360.0
+        """
+        ratio = (resolution or self.resolution) / self.resolution
+        groups = {name: _scaled(self, name, names, ratio**2) for name, names in _SQUARES.items()}
+        for name, names in _LENGTHS.items():
+            groups[name] = {**groups[name], **_scaled(self, name, names, ratio)}
+        changed = {name: replace(getattr(self, name), **values) for name, values in groups.items()}
+        return replace(self, resolution=self.resolution * ratio, voxel_size=voxel_size or self.voxel_size, **changed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as JSON values; `recipe_from` reads it back."""
+        return dict(_plain(asdict(self)))
+
+
+def _scaled(recipe: Recipe, group: str, names: tuple[str, ...], factor: float) -> dict[str, float]:
+    return {name: getattr(getattr(recipe, group), name) * factor for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items() if one is not None}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def symmetry_order(symmetry: str) -> tuple[int, bool]:
+    """Return the order of a symmetry's main axis, and whether it is dihedral.
+
+    Raises
+    ------
+    UsageError
+        If it is none of C1, C2, ... D1, D2, ... up to 60.
+
+    Examples
+    --------
+    >>> symmetry_order("D7")
+    (7, True)
+    """
+    match = re.fullmatch(r"([CD])([1-9]\d?)", symmetry)
+    if not match or int(match[2]) > 60:
+        raise UsageError("a recipe's symmetry is unknown", got=repr(symmetry), expected="C1 to C60 or D1 to D60")
+    return int(match[2]), match[1] == "D"
