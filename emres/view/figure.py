@@ -1,12 +1,14 @@
-"""What every picture shares: it appears whole or not at all."""
+"""What every picture shares: it appears whole or not at all, and tells its scale."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -25,3 +27,14 @@ def save_png(figure: Figure, path: Path) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def draw_scale_bar(axes: Axes, longest: float) -> None:
+    """Draw a bar of a round number of Å, about a quarter of the picture."""
+    decade = 10 ** math.floor(math.log10(longest / 4))
+    length = max(step * decade for step in (1, 2, 5) if step * decade <= longest / 4)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width, height = right - left, top - bottom
+    left, bottom = left + 0.05 * width, bottom + 0.05 * height
+    axes.plot([left, left + length], [bottom, bottom], color="black", linewidth=3, solid_capstyle="butt", clip_on=True)
+    axes.text(left, bottom + 0.02 * height, f"{length:g} Å", color="black", fontsize=9, va="bottom")

@@ -22,7 +22,7 @@ GRAY = "#bfbfbf"  # not determined, or far coarser than the scale
 _RAINBOW = ("#2a3fd6", "#1fa7ea", "#1fbf8f", "#58c72f", "#e9de2c", "#f7921e", "#d4201c")
 _STOPS = 9
 # The ends of most of Matplotlib's palettes are too dark or too pale to be told from a shade of another colour.
-_USED = (0.05, 0.95)
+_USED = (0.1, 0.95)
 
 PALETTE = "rainbow"
 PALETTES = ("rainbow", "viridis", "cividis")  # the last two for readers who see red as green

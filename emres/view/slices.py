@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.errors import MapError, UsageError
-from emres.view.figure import save_png
+from emres.view.figure import draw_scale_bar, save_png
 from emres.view.palette import PALETTE, Palette, determined, palette_for
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import DIMS, Grid, Shape, Triple, grid_of
@@ -19,7 +18,7 @@ from emres.volume.grid import DIMS, Grid, Shape, Triple, grid_of
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 Array = np.ndarray[Any, Any]
 
@@ -72,17 +71,72 @@ def slice_picture(
     MapError
         If no voxel is resolved.
     """
+    from matplotlib.figure import Figure
+
+    slices = make_slices(volume, resolution, overview)
+    reported = resolution.attrs.get("reported_resolution") if reported is None else reported
+    colours = palette_for(slices.resolved, palette, reported)
+    figure = Figure(figsize=(figure_width(slices), _HEIGHT), layout="constrained", dpi=150)
+    draw_slices(figure, slices, colours, reported)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return save_png(figure, Path(path))
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """What is drawn of a map: three slices, and every resolution that is determined.
+
+    Parameters
+    ----------
+    cuts : list
+    resolved : (n,) Å
+    grid : Grid
+        Of the map.
+    """
+
+    cuts: list[_Cut]
+    resolved: Array
+    grid: Grid
+
+    @property
+    def longest(self) -> float:
+        """The longest edge of any slice, Å."""
+        return max(max(cut.extent(self.grid)) for cut in self.cuts)
+
+    @property
+    def shares(self) -> list[float]:
+        """Widths of the panels: every slice gets the same Å per inch; a thin one still gets room for its title."""
+        heights, widths = zip(*(cut.extent(self.grid) for cut in self.cuts), strict=True)
+        return [max(width / max(heights), 0.35) for width in widths]
+
+
+def make_slices(volume: xr.DataArray, resolution: xr.DataArray, overview: xr.DataArray | None = None) -> Slices:
+    """Cut a map and its resolution through the centre of the mask; parameters and errors as of `slice_picture`."""
     grid = grid_of(volume)
     if not grid_of(resolution).matches(grid):
         raise UsageError("map and local resolution lie on different grids", got=f"{resolution.shape}, {volume.shape}")
     coarse = resolution if overview is None else overview
     values = np.asarray(coarse.values)
     view = _view(values > 0, grid_of(coarse), grid)
-    resolved = values[determined(values)]
-    reported = resolution.attrs.get("reported_resolution") if reported is None else reported
-    colours = palette_for(resolved, palette, reported)
-    cuts = list(_cuts(volume, resolution, view))
-    return save_png(_drawn(cuts, colours, resolved, grid, title, reported), Path(path))
+    return Slices(list(_cuts(volume, resolution, view)), values[determined(values)], grid)
+
+
+def figure_width(slices: Slices, height: float = _HEIGHT) -> float:
+    """Return the width of a figure (inches) on which the slices fill their height."""
+    return height * (0.88 * sum(slices.shares) + 1.15)
+
+
+def draw_slices(figure: Figure | SubFigure, slices: Slices, colours: Palette, reported: float | None = None) -> None:
+    """Draw three slices side by side, and the histogram with the colour bar."""
+    panels: Any = figure.subplots(1, 4, width_ratios=[*slices.shares, 0.95])
+    pooled = np.concatenate([cut.density.ravel() for cut in slices.cuts])
+    low, high = (float(value) for value in np.percentile(pooled, (1, 99.7)))
+    grey = (low, high) if high > low else (low - 1, low + 1)
+    for axes, cut in zip(panels, slices.cuts, strict=False):
+        _draw_slice(axes, cut, _painted(colours, cut, grey), slices.grid)
+    draw_scale_bar(panels[0], slices.longest)
+    _draw_histogram(panels[3], colours, slices.resolved, reported)
 
 
 @dataclass(frozen=True)
@@ -163,29 +217,6 @@ def _cuts(volume: xr.DataArray, resolution: xr.DataArray, view: _View) -> Iterat
         yield _Cut(normal, (down, across), position, *parts)
 
 
-def _drawn(
-    cuts: list[_Cut], colours: Palette, resolved: Array, grid: Grid, title: str | None, reported: float | None
-) -> Figure:
-    from matplotlib.figure import Figure
-
-    heights, widths = zip(*(cut.extent(grid) for cut in cuts), strict=True)
-    longest = max(*heights, *widths)
-    # Every slice gets the same Å per inch; a thin one still gets room for its title.
-    shares = [max(width / max(heights), 0.35) for width in widths]
-    figure = Figure(figsize=(_HEIGHT * (0.88 * sum(shares) + 1.15), _HEIGHT), layout="constrained", dpi=150)
-    panels = figure.subplots(1, 4, width_ratios=[*shares, 0.95])
-    pooled = np.concatenate([cut.density.ravel() for cut in cuts])
-    grey = tuple(float(value) for value in np.percentile(pooled, (1, 99.7)))
-    grey = grey if grey[1] > grey[0] else (grey[0] - 1, grey[0] + 1)
-    for axes, cut in zip(panels, cuts, strict=False):
-        _draw_slice(axes, cut, _painted(colours, cut, (grey[0], grey[1])), grid)
-    _draw_scale_bar(panels[0], longest)
-    _draw_histogram(panels[3], colours, resolved, reported)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    return figure
-
-
 def _draw_slice(axes: Axes, cut: _Cut, picture: Array, grid: Grid) -> None:
     height, width = cut.extent(grid)
     axes.imshow(picture, extent=(0, width, 0, height), origin="lower", aspect="equal", interpolation="nearest")
@@ -194,16 +225,6 @@ def _draw_slice(axes: Axes, cut: _Cut, picture: Array, grid: Grid) -> None:
     axes.set_yticks([])
     axes.set_xlabel(cut.dims[1], fontsize=9)
     axes.set_ylabel(cut.dims[0], fontsize=9)
-
-
-def _draw_scale_bar(axes: Axes, longest: float) -> None:
-    """Draw a bar of a round number of Å, about a quarter of the picture."""
-    decade = 10 ** math.floor(math.log10(longest / 4))
-    length = max(step * decade for step in (1, 2, 5) if step * decade <= longest / 4)
-    height, width = axes.get_ylim()[1], axes.get_xlim()[1]
-    left, bottom = 0.05 * width, 0.05 * height
-    axes.plot([left, left + length], [bottom, bottom], color="black", linewidth=3, solid_capstyle="butt", clip_on=True)
-    axes.text(left, bottom + 0.02 * height, f"{length:g} Å", color="black", fontsize=9, va="bottom")
 
 
 def _draw_histogram(axes: Axes, colours: Palette, resolved: Array, reported: float | None) -> None:
