@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from emres import __version__
-from emres.cli import batch, demo, estimate, fetch, fsc, predict, store
+from emres.cli import batch, demo, estimate, fetch, fsc, predict, report, store, view
 from emres.cli.options import CONTEXT
 from emres.errors import EmresError
 
@@ -40,6 +40,8 @@ for command in (
     *fsc.COMMANDS,
     *batch.COMMANDS,
     *store.COMMANDS,
+    *report.COMMANDS,
+    *view.COMMANDS,
     *demo.COMMANDS,
 ):
     app.add_command(command)
