@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from emres.run.lazy import load_model as load_model
     from emres.run.lazy import predict as predict
     from emres.run.outcome import Outcome as Outcome
+    from emres.run.report import report as report
     from emres.volume.blocks import plan_blocks as plan_blocks
     from emres.volume.grid import Grid as Grid
     from emres.volume.grid import grid_of as grid_of
@@ -58,6 +59,7 @@ _HOMES = {
     "connect": "emres.run.cluster",
     "import_map": "emres.run.ingest",
     "Outcome": "emres.run.outcome",
+    "report": "emres.run.report",
 }
 
 __all__ = ["__version__", *_HOMES]
