@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import islice
 
@@ -11,15 +11,24 @@ from emres.errors import StoreError
 
 MOST_ROWS = 50  # a store may hold the whole archive
 
+_pictures: list[Callable[[EntryGroup], str]] = []
+
+
+def illustrate_with(picture: Callable[[EntryGroup], str]) -> None:
+    """Show a picture below the table of an entry: ``picture(group)`` returns HTML. The archive itself draws nothing."""
+    _pictures[:] = [picture]
+
 
 def entry_html(group: EntryGroup) -> str:
-    """Return the kinds of an entry as a table: voxels, Å/voxel, median of the resolution."""
+    """Return the kinds of an entry as a table: voxels, Å/voxel, median of the resolution; and its picture."""
     if not group.exists():
         return _table(f"{group.name}: no such entry in {group.path.parent}", (), ())
     title = group.attributes()["entry"].get("title")
     rows = (_kind_row(group, kind) for kind in group.kinds())
     heading = f"{group.name}: {title}" if title else group.name
-    return _table(heading, ("kind", "voxels (z y x)", "Å/voxel", "median Å"), rows)
+    table = _table(heading, ("kind", "voxels (z y x)", "Å/voxel", "median Å"), rows)
+    pictures = "".join(picture(group) for picture in _pictures)
+    return f"<div>{table}{pictures}</div>" if pictures else table
 
 
 def store_html(store: Store) -> str:

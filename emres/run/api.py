@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import Store
 from emres.run.batch import BatchPlan, fetch_by, needs_half_maps, run_batch
 from emres.run.fetch import MOST_JOBS, FetchPlan, fetch_entries
-from emres.run.outcome import Outcome, Report, no_report
+from emres.run.outcome import Outcome, Report
+from emres.view.progress import notebook_bars
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -26,7 +28,7 @@ def fetch(
     masks: bool = False,
     force: bool = False,
     jobs: int = MOST_JOBS,
-    report: Report = no_report,
+    report: Report | None = None,
 ) -> list[Outcome]:
     """Fetch entries from EMDB into a store.
 
@@ -45,7 +47,7 @@ def fetch(
     jobs : int
         Entries at once, at most 4.
     report : callable
-        ``report(name, stage, done, total)``.
+        ``report(name, stage, done, total)``; by default a progress bar in a notebook, and nothing elsewhere.
 
     Returns
     -------
@@ -54,7 +56,8 @@ def fetch(
     """
     names = [emdb_ids] if isinstance(emdb_ids, str) else list(emdb_ids)
     plan = FetchPlan(Store(Path(to)), _mirror(mirror), half_maps, masks, force)
-    return list(fetch_entries(names, plan, jobs=jobs, report=report))
+    with told_by(report, len(names), "entries") as tell:
+        return list(fetch_entries(names, plan, jobs=jobs, report=tell))
 
 
 def batch_predict(
@@ -67,7 +70,7 @@ def batch_predict(
     export: Path | str | None = None,
     mirror: Mirror | Path | str | None = None,
     client: Client | None = None,
-    report: Report = no_report,
+    report: Report | None = None,
 ) -> list[Outcome]:
     """Fetch what is missing, predict (or estimate), and export, for many entries.
 
@@ -87,6 +90,7 @@ def batch_predict(
     client : distributed.Client, optional
         From ``emres.connect`` or anywhere else; without one everything runs in this process.
     report : callable
+        As for :func:`emres.fetch`.
 
     Returns
     -------
@@ -102,7 +106,19 @@ def batch_predict(
         None if export is None else Path(export),
         fetch=fetch_by(FetchPlan(store, _mirror(mirror), half_maps=needs_half_maps(model))),
     )
-    return list(run_batch([names] if isinstance(names, str) else names, plan, client, report))
+    entries = [names] if isinstance(names, str) else list(names)
+    with told_by(report, len(entries), "maps") as tell:
+        return list(run_batch(entries, plan, client, tell))
+
+
+@contextmanager
+def told_by(report: Report | None, total: int, unit: str) -> Iterator[Report]:
+    """Yield the report that was given, or the progress bars of a notebook."""
+    if report is not None:
+        yield report
+        return
+    with notebook_bars(total, unit) as bars:
+        yield bars
 
 
 def _mirror(mirror: Mirror | Path | str | None) -> Mirror:

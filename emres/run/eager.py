@@ -12,6 +12,7 @@ from emres.run.estimate import average, check_memory, facts_of, missing_halves
 from emres.run.jobs import check_choices, resolve_device
 from emres.run.masks import whole_mask
 from emres.run.methods import make_recipe, warnings_of
+from emres.view.progress import notebook_bars
 from emres.volume.grid import grid_of, make_volume
 from emres.volume.pyramid import MemoryPyramid
 
@@ -76,7 +77,10 @@ def estimate(
     check_memory(grid, recipe.volumes)
     maps = [np.asarray(volume.values, dtype=np.float32) for volume in volumes]
     inside = whole_mask(MemoryPyramid(average(maps), grid), mask, volumes[0].attrs.get("contour_level"))
-    found = recipe.run(maps, grid, inside, resolve_device(device))
+    with notebook_bars(1, "estimate") as tell:
+        tell(recipe.estimator, "estimate", 0, 0)
+        found = recipe.run(maps, grid, inside, resolve_device(device))
+        tell(recipe.estimator, "done", 1, 1)
     header = {key: volumes[0].attrs[key] for key in ("emdb_id", "mrc_header") if key in volumes[0].attrs}
     return make_volume(
         found.resolution, grid, kind=recipe.result, **header, **facts_of(recipe, found, warnings_of(recipe, maps, grid))

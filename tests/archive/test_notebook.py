@@ -50,7 +50,7 @@ def test_a_store_shows_its_entries_with_or_without_a_map(tmp_path: Path) -> None
 def test_a_title_is_text_and_never_markup(tmp_path: Path) -> None:
     html = filled(Store(tmp_path), "EMD-1", "<script>alert('x')</script> & co")._repr_html_()
     assert "<script>" not in html
-    assert ElementTree.fromstring(html).find("caption").text.endswith("<script>alert('x')</script> & co")
+    assert next(ElementTree.fromstring(html).iter("caption")).text.endswith("<script>alert('x')</script> & co")
 
 
 def test_a_broken_entry_does_not_hide_the_others(tmp_path: Path) -> None:
