@@ -64,11 +64,19 @@ _HOMES = {
 
 __all__ = ["__version__", *_HOMES]
 
+# What hands out volumes or entries brings along how they look in a notebook.
+_LOOKS = {
+    **dict.fromkeys(("make_volume", "read_mrc", "open_volume", "predict", "estimate"), "emres.view.accessor"),
+    **dict.fromkeys(("Store", "open_entry", "import_map", "fetch", "batch_predict"), "emres.run.notebook"),
+}
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'emres' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
     value = getattr(import_module(_HOMES[name]), name)
+    if name in _LOOKS:
+        import_module(_LOOKS[name])
     globals()[name] = value
     return value
 
