@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emres.archive.emdb import embedded_mirror as embedded_mirror
     from emres.archive.emdb import search as search
     from emres.archive.entry import Entry as Entry
+    from emres.archive.manifest import read_dataset as read_dataset
     from emres.archive.mrc import read_mrc as read_mrc
     from emres.archive.mrc_write import write_mrc as write_mrc
     from emres.archive.store import Store as Store
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from emres.run.lazy import predict as predict
     from emres.run.outcome import Outcome as Outcome
     from emres.run.report import report as report
+    from emres.run.simulate import simulate_maps as simulate_maps
+    from emres.run.sources import build_dataset as build_dataset
     from emres.volume.blocks import plan_blocks as plan_blocks
     from emres.volume.grid import Grid as Grid
     from emres.volume.grid import grid_of as grid_of
@@ -59,6 +62,9 @@ _HOMES = {
     "connect": "emres.run.cluster",
     "import_map": "emres.run.ingest",
     "Outcome": "emres.run.outcome",
+    "simulate_maps": "emres.run.simulate",
+    "build_dataset": "emres.run.sources",
+    "read_dataset": "emres.archive.manifest",
     "report": "emres.run.report",
 }
 

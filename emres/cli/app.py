@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from emres import __version__
-from emres.cli import batch, demo, estimate, fetch, fsc, predict, report, store, view
+from emres.cli import batch, dataset, demo, estimate, fetch, fsc, predict, report, simulate, store, view
 from emres.cli.options import CONTEXT
 from emres.errors import EmresError
 
@@ -39,6 +39,8 @@ for command in (
     *estimate.COMMANDS,
     *fsc.COMMANDS,
     *batch.COMMANDS,
+    *simulate.COMMANDS,
+    *dataset.COMMANDS,
     *store.COMMANDS,
     *report.COMMANDS,
     *view.COMMANDS,

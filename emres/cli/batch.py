@@ -10,7 +10,7 @@ import click
 
 from emres.cli.console import Console, exit_code, show_outcomes
 from emres.cli.fetch import chosen
-from emres.cli.options import CONTEXT, PATH, archive, predicting, selecting, to_store, with_console
+from emres.cli.options import CONTEXT, PATH, archive, on_cluster, predicting, selecting, to_store, with_console
 
 if TYPE_CHECKING:
     from emres.archive.emdb import Mirror
@@ -21,13 +21,7 @@ COLUMNS = {"median": "median Å", "p05": "5 %", "p95": "95 %", "voxels": "voxels
 
 @click.command("batch-predict", context_settings=CONTEXT)
 @click.option("--all", "everything", is_flag=True, help="Every entry of the store, or of a mirror given by --mirror.")
-@click.option(
-    "--cluster",
-    is_flag=False,
-    flag_value="local",
-    metavar="[SPEC]",
-    help="local (the default), local:WORKERS, tcp://HOST:PORT, tls://HOST:PORT or a scheduler file.",
-)
+@on_cluster
 @click.option("--export", "export", type=PATH, metavar="DIR", help="Write DIR/<entry>_local_resolution.mrc.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @to_store()

@@ -61,6 +61,17 @@ def masking(command: Command) -> Command:
     return command
 
 
+def on_cluster(command: Command) -> Command:
+    """Add ``--cluster [SPEC]``."""
+    return click.option(
+        "--cluster",
+        is_flag=False,
+        flag_value="local",
+        metavar="[SPEC]",
+        help="local (the default), local:WORKERS, tcp://HOST:PORT, tls://HOST:PORT or a scheduler file.",
+    )(command)
+
+
 def archive(command: Command) -> Command:
     """Add the options that say where the archive is: ``--mirror``, ``--api``."""
     options = (
