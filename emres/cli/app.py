@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from emres import __version__
-from emres.cli import batch, dataset, demo, estimate, fetch, fsc, predict, report, simulate, store, view
+from emres.cli import batch, dataset, demo, estimate, export, fetch, fsc, predict, report, simulate, store, view
 from emres.cli.options import CONTEXT
 from emres.errors import EmresError
 
@@ -42,6 +42,7 @@ for command in (
     *simulate.COMMANDS,
     *dataset.COMMANDS,
     *store.COMMANDS,
+    *export.COMMANDS,
     *report.COMMANDS,
     *view.COMMANDS,
     *demo.COMMANDS,

@@ -1,4 +1,4 @@
-"""What is in a store, and in and out of it: ``ls``, ``info``, ``status``, ``import``, ``export``."""
+"""What is in a store, and into it: ``ls``, ``info``, ``status``, ``import``."""
 
 from __future__ import annotations
 
@@ -139,50 +139,6 @@ def import_(console: Console, source: Path, name: str, kind: str, voxel_size: fl
     return 0
 
 
-@click.command("export", context_settings=CONTEXT)
-@click.argument("entry", metavar="ENTRY", type=PATH)
-@click.option("-o", "--output", type=PATH, default=Path(), metavar="FILE|DIR", help="[default: this folder]")
-@click.option(
-    "--kind",
-    metavar="KIND",
-    help="map, half_map_1, mask, local_resolution/NAME, …  [default: the local resolution that was written last]",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["mrc", "png"]),
-    help="png: a picture of the local resolution, slices and histogram.  [default: png for FILE.png, else mrc]",
-)
-@click.option("--filled", is_flag=True, help="Carry a local resolution 5 voxels beyond its mask, to colour a surface.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
-@with_console
-def export(
-    console: Console, entry: Path, output: Path, kind: str | None, form: str | None, filled: bool, force: bool
-) -> int:
-    """Write a volume of the store as MRC, lying exactly on the map it came from, or draw it.
-
-    \b
-    Examples:
-      emres export store/EMD-6824.zarr
-      emres export store/EMD-6824.zarr --kind map -o emd_6824.mrc
-      emres export store/EMD-6824.zarr --filled
-      emres export store/EMD-6824.zarr -o emd_6824.png
-    """
-    from emres.archive.store import open_entry
-    from emres.run.export import export_mrc, export_png
-
-    as_picture = form == "png" or (form is None and output.suffix == ".png")
-    group = open_entry(entry)
-    if as_picture:
-        path = export_png(group, output, kind, overwrite=force)
-    else:
-        path = export_mrc(group, output, kind, overwrite=force, filled=filled)
-    if console.as_json:
-        console.data({"output": str(path)})
-    console.say(f"output: {path}")
-    return 0
-
-
 def _kinds(kinds: list[str]) -> tuple[str, str]:
     results = [kind.split("/")[1] for kind in kinds if "/" in kind]
     return ", ".join(kind for kind in kinds if "/" not in kind), ", ".join(results)
@@ -198,4 +154,4 @@ def _plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-COMMANDS = (list_store, info, status, import_, export)
+COMMANDS = (list_store, info, status, import_)

@@ -1,21 +1,25 @@
-"""Out of the store: a volume as an MRC file lying exactly on the map it came from, a local resolution as a picture."""
+"""Out of the store: a volume as an MRC file that lies exactly on the map it came from."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from emres.archive.disk import disk_errors
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_volume
 from emres.errors import StoreError, UsageError
+from emres.view.palette import determined
 from emres.volume.masking import fill_outside
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
+    Array = np.ndarray[Any, Any]
+
 FILLED_VOXELS = 5
-_CHEAP = 256**3  # voxels
+FILLED_LABEL = f"filled {FILLED_VOXELS} voxels beyond the mask, for colouring only"
+_CHUNK = 128  # voxels
 
 
 def export_mrc(
@@ -52,79 +56,50 @@ def export_mrc(
         If the file exists and may not be replaced, or what is to be filled is not a local resolution.
     """
     kind = kind or latest_result(group)
-    path = _path_for(target, export_name(group, kind, "_filled.mrc" if filled else ".mrc"), overwrite)
+    path = path_for(target, export_name(group, kind, "_filled.mrc" if filled else ".mrc"), overwrite)
     volume, labels = open_volume(group.path, kind), labels_of(group, kind)
     if filled:
-        volume = _filled(volume, kind)
-        labels.append(f"filled {FILLED_VOXELS} voxels beyond the mask, for colouring only")
+        if not kind.startswith(LOCAL_RESOLUTION):
+            raise UsageError("only a local resolution is filled", got=kind)
+        volume = filled_volume(volume)
+        labels.append(FILLED_LABEL)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_mrc(path, volume, labels=labels, overwrite=overwrite)
     return path
 
 
-def _filled(volume: xr.DataArray, kind: str) -> xr.DataArray:
-    if not kind.startswith(LOCAL_RESOLUTION):
-        raise UsageError("only a local resolution is filled", got=kind)
+def filled_volume(volume: xr.DataArray) -> xr.DataArray:
+    """Return a local resolution carried 5 voxels beyond its mask, lazily: to be interpolated where a surface lies.
+
+    What is not determined (NaN, ResMap's 100) is filled from its surroundings too, and 0 farther from them.
+    """
+    import dask.array as da
     import numpy as np
 
+    if min(volume.shape) <= FILLED_VOXELS:
+        return volume.copy(data=_fill(volume.values))
     # Chunk by chunk with what lies around, so that a map of any size is filled in little memory.
-    meta = np.empty((0, 0, 0), dtype=np.float32)
-    beyond = volume.data.map_overlap(
-        fill_outside, depth=FILLED_VOXELS, boundary=0, meta=meta, voxels=FILLED_VOXELS, allow_rechunk=True
+    lazy = volume.data if hasattr(volume.data, "map_overlap") else da.from_array(volume.values, chunks=_CHUNK)
+    beyond = lazy.map_overlap(
+        _fill, depth=FILLED_VOXELS, boundary=0, meta=np.empty((0, 0, 0), dtype=np.float32), allow_rechunk=True
     )
     return volume.copy(data=beyond)
 
 
-def export_png(group: EntryGroup, target: Path | str, kind: str | None = None, *, overwrite: bool = False) -> Path:
-    """Write a picture of a local resolution: slices, colour bar, histogram (:func:`emres.view.slices.slice_picture`).
+def _fill(values: Array) -> Array:
+    import numpy as np
 
-    Parameters
-    ----------
-    group : EntryGroup
-    target : path
-        A file, or a folder that gets ``<name>_local_resolution.png``.
-    kind : str, optional
-        ``local_resolution/<name>``; the newest by default.
-    overwrite : bool
+    return fill_outside(np.where(determined(values), values, np.float32(0)), FILLED_VOXELS)
 
-    Returns
-    -------
-    Path
-        The file.
+
+def path_for(target: Path | str, name: str, overwrite: bool) -> Path:
+    """Return the file that a target means: itself, or ``name`` in it where it is a folder.
 
     Raises
     ------
-    StoreError
-        If the entry has no such kind, or the file cannot be written.
     UsageError
-        If the kind is not a local resolution, or the file exists and may not be replaced.
+        If the file exists and may not be replaced.
     """
-    from emres.view.slices import slice_picture
-
-    kind = kind or latest_result(group)
-    if not kind.startswith(LOCAL_RESOLUTION):
-        raise UsageError("only a local resolution is drawn", got=kind, expected=" or ".join(group.results()) or None)
-    path = _path_for(target, export_name(group, kind, ".png"), overwrite)
-    attributes = group.attributes(kind)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return slice_picture(
-            open_volume(group.path, attributes.get("source_kind", "map")),
-            open_volume(group.path, kind),
-            path,
-            title=f"{group.name}, {attributes['model']}",
-            overview=open_volume(group.path, kind, _small_level(group, kind)),
-            reported=group.attributes()["entry"].get("resolution"),
-        )
-
-
-def _small_level(group: EntryGroup, kind: str) -> int:
-    """Return the finest level of a pyramid that is cheap to hold whole, or the last."""
-    levels = range(group.levels(kind))
-    return next((level for level in levels if group.grid(kind, level).voxels <= _CHEAP), levels[-1])
-
-
-def _path_for(target: Path | str, name: str, overwrite: bool) -> Path:
     target = Path(target)
     path = target / name if target.is_dir() or not target.suffix else target
     if path.exists() and not overwrite:

@@ -18,9 +18,11 @@ from emres.run import estimate as estimate_module
 from emres.run.batch import BatchPlan, planned, run_batch
 from emres.run.cluster import connect
 from emres.run.estimate import estimate_entry, estimate_job
-from emres.run.export import export_mrc, export_png
+from emres.run.export import export_mrc
+from emres.run.export_shown import export_shown
 from emres.run.ingest import ingest
 from emres.run.methods import make_recipe
+from emres.run.shown import shown_entry
 from emres.run.single import estimate_input
 from emres.volume.grid import Grid, make_volume
 from tests.run.halves import HALVES, TOY, entry_of, reference, toy_halves, write_halves
@@ -164,7 +166,7 @@ def test_the_header_tells_how_it_was_made(entry: EntryGroup, tmp_path: Path) -> 
     for word in ("emres", "local resolution", "method fsc", "definition dense", "threshold 0.5", "window", "mask none"):
         assert word in told
     assert "capped" in told
-    assert export_png(entry, tmp_path, job.result).stat().st_size > 10_000
+    assert export_shown(shown_entry(entry, job.result), tmp_path, "png").path.stat().st_size > 10_000
 
 
 def test_a_filled_map_carries_the_answer_beyond_its_mask(entry: EntryGroup, tmp_path: Path) -> None:

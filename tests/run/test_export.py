@@ -11,9 +11,10 @@ from emres.archive.mrc import read_mrc
 from emres.archive.store import Store
 from emres.archive.writer import VolumeWriter
 from emres.errors import StoreError, UsageError
-from emres.run.export import export_mrc, export_png, latest_result
+from emres.run.export import export_mrc, filled_volume, latest_result
 from emres.run.ingest import import_map
 from emres.run.predict import predict_entry, predict_job
+from emres.volume.grid import Grid, make_volume
 from emres.volume.masking import fill_outside
 from tests.run.conftest import toy_density
 
@@ -75,18 +76,6 @@ def test_export_refuses_to_replace_and_says_what_is_missing(entry, tmp_path: Pat
         export_mrc(entry, tmp_path / "x.mrc", "map")
 
 
-def test_a_picture_of_the_local_resolution_is_exported(entry, toy_model: Path, tmp_path: Path) -> None:
-    predict_entry(predict_job(entry.path, str(toy_model)))
-    path = export_png(entry, tmp_path)
-    assert path == tmp_path / "toy_local_resolution.png"
-    assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(UsageError, match="exists already"):
-        export_png(entry, path)
-    with pytest.raises(UsageError, match="only a local resolution is drawn"):
-        export_png(entry, tmp_path / "map.png", "map")
-    assert not (tmp_path / "map.png").exists()
-
-
 def test_a_map_is_filled_across_the_chunks_of_the_store(entry, tmp_path: Path) -> None:
     """A ball that touches the face between two chunks from one side is carried on to the other."""
     grid, kind = entry.grid(), "local_resolution/ball@1"
@@ -101,3 +90,10 @@ def test_a_map_is_filled_across_the_chunks_of_the_store(entry, tmp_path: Path) -
     filled = read_mrc(export_mrc(entry, tmp_path / "filled.mrc", kind, filled=True)).values
     assert np.array_equal(filled, fill_outside(values, 5))
     assert filled[64:].any()
+
+
+def test_what_resmap_left_at_100_is_filled_like_the_background() -> None:
+    """It would be interpolated with its surroundings where a surface lies, to values that nobody measured."""
+    values = np.array([4.0, 5.0, 100.0, 100.0, 0.0, np.nan], dtype=np.float32).reshape(1, 1, 6)
+    filled = filled_volume(make_volume(values, Grid((1, 1, 6), (1.0, 1.0, 1.0)), kind="local_resolution/resmap"))
+    assert filled.values.ravel().tolist() == [4.0, 5.0, 5.0, 5.0, 5.0, 5.0]
