@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 MOST_BYTES = 15_000_000  # of the page
 
-_MOST_VOXELS = 6_000_000  # shown, of map and results together as they compress
+_MOST_VOXELS = 14_000_000  # shown, of map and results together as they compress
 _RESULT_SHARE = 0.25  # of a map's bytes that a result takes
 _FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _CHECKED = 400**3  # voxels of a map whose spectrum is looked at
@@ -165,5 +165,8 @@ def _warnings(found: ReportSource) -> list[str]:
     from emres.estimators.suspicion import suspect
 
     values = np.asarray(found.density.array()[...])
-    seen = suspect(values, grid.voxel_size).sentences if np.ptp(values) > 0 else ("The map is constant.",)
+    largest = float(np.abs(values).max())
+    if largest == 0 or np.ptp(values) == 0:
+        return ["The map is constant."]
+    seen = suspect(values / np.float32(largest), grid.voxel_size).sentences  # powers of huge densities would overflow
     return list(dict.fromkeys([*stored, *seen]))

@@ -12,12 +12,12 @@ import numpy as np
 from emres import __version__
 from emres.errors import MapError
 from emres.run.report_sources import GivenResult, ReportSource
-from emres.view.report.codes import Coded, coarsened, coded_density, coded_resolution, contour_for, decided
+from emres.view.contour import automatic_level
+from emres.view.report.codes import coarsened, coded_density, coded_resolution, decided
 from emres.view.report.data import ReportData, ResultShown
 from emres.view.report.distribution import Distribution
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Triple
 from emres.volume.masking import automatic_mask
 from emres.volume.pyramid import Pyramid, block_mean
 
@@ -88,7 +88,7 @@ def gathered(found: ReportSource, box: Box, factor: int, said: Mapping[str, Any]
     box = box.aligned(factor).clipped(found.density.grid().shape)
     density = _density_in(found.density, box, factor)
     shown, samples, step = _results_in(found.results, box, factor, tell)
-    contour, authors = _contour(found, density, [result.volume for result in shown], factor)
+    contour, authors = _contour(found, density, factor)
     return ReportData(
         name=found.name,
         title=str(found.entry.get("title") or ""),
@@ -146,22 +146,13 @@ def _results_in(
     return shown, np.concatenate(samples, axis=1), step
 
 
-def _contour(found: ReportSource, density: Array, results: Sequence[Coded], factor: int) -> tuple[float, bool]:
+def _contour(found: ReportSource, density: Array, factor: int) -> tuple[float, bool]:
     """Return the author's contour level where the map crosses it, else one found here."""
     level = found.entry.get("contour_level")
     if level is not None and float(density.min()) < float(level) < float(density.max()):
         return float(level), True
-    inside = np.zeros(density.shape, dtype=bool)
-    for volume in results:
-        inside |= volume.codes > 0
-    if not inside.any():
-        z, y, x = found.density.grid().voxel_size
-        inside = _molecule(density, (z * factor, y * factor, x * factor))
-    return contour_for(density, inside), False
-
-
-def _molecule(density: Array, voxel_size: Triple) -> Array:
+    z, y, x = found.density.grid().voxel_size
     try:
-        return automatic_mask(density, voxel_size)
-    except MapError:
-        return np.ones(density.shape, dtype=bool)
+        return automatic_level(density, (z * factor, y * factor, x * factor)), False
+    except MapError:  # a constant map is shown as it is
+        return float(density.flat[0]), False

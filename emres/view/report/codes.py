@@ -116,23 +116,3 @@ def packed(volumes: Sequence[Array]) -> str:
     squeeze = zlib.compressobj(6)
     parts = [squeeze.compress(np.diff(codes, axis=2, prepend=np.uint8(0)).tobytes()) for codes in volumes]
     return base64.b64encode(b"".join([*parts, squeeze.flush()])).decode("ascii")
-
-
-def contour_for(density: Array, inside: Array) -> float:
-    """Return a level whose surface shows the molecule, for a map whose author gave none.
-
-    It encloses two fifths of the mask (which is drawn generously round the molecule), and lies above the noise
-    outside it.
-
-    Parameters
-    ----------
-    density : (z, y, x) float32
-    inside : (z, y, x) bool
-    """
-    chosen = density[inside] if inside.any() else density.ravel()
-    level = float(np.quantile(chosen, 0.6))
-    outside = density[~inside]
-    if inside.any() and outside.size > 100:
-        noise = float(outside.mean() + 3 * outside.std())
-        level = max(level, min(noise, float(np.quantile(chosen, 0.9))))
-    return level

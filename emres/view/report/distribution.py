@@ -15,6 +15,7 @@ POINTS = 1500  # of a scatter plot
 
 _STEP, _BINS = 0.01, 40_000  # Å; up to 400 Å
 _MOST_BARS = 60
+_LEAST_SPAN = 0.2  # Å, of a histogram
 _WIDTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # Å, of a histogram's bars
 
 
@@ -37,7 +38,9 @@ class Distribution:
         """Take in a slab (Å; 0 outside the mask, NaN where not determined)."""
         self.undetermined += int(np.isnan(values).sum())
         known = values[values > 0]
-        self.counts += np.bincount(np.minimum(known / _STEP, _BINS - 1).astype(np.int64), minlength=_BINS)
+        # To the nearest step, so that the levels of a method that has levels stay what they are.
+        steps = np.minimum(np.rint(known * np.float32(1 / _STEP)), _BINS - 1).astype(np.int64)
+        self.counts += np.bincount(steps, minlength=_BINS)
 
     @property
     def voxels(self) -> int:
@@ -48,7 +51,7 @@ class Distribution:
         """Return the value (Å) below which a share of the voxels lies; NaN where there are none."""
         if not self.voxels:
             return math.nan
-        return round(float(np.searchsorted(np.cumsum(self.counts), share * self.voxels) + 0.5) * _STEP, 3)
+        return round(float(np.searchsorted(np.cumsum(self.counts), share * self.voxels)) * _STEP, 2)
 
     def histogram(self, edges: Array) -> list[int]:
         """Return the number of voxels between edges (Å, multiples of 0.01)."""
@@ -62,7 +65,8 @@ def histogram_edges(seen: Distribution) -> Array:
         return np.array([0.0, 1.0])
     low, high = seen.quantile(0.002), seen.quantile(0.998)
     width = next((width for width in _WIDTHS if (high - low) / width <= _MOST_BARS), _WIDTHS[-1])
-    first, last = math.floor(low / width) - 1, math.ceil(high / width) + 1
+    room = max(_LEAST_SPAN - (high - low), 0) / 2
+    first, last = math.floor((low - room) / width) - 1, math.ceil((high + room) / width) + 1
     return np.asarray(np.arange(max(first, 0), last + 1) * width)
 
 

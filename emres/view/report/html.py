@@ -136,7 +136,7 @@ def header_facts(report: ReportData) -> list[tuple[str, str]]:
         ("Reported resolution", f"{reported:g} Å{f' ({how})' if how else ''}" if reported else "none"),
         ("Experiment", _words(entry.get("method"))),
         ("Symmetry", entry.get("point_group")),
-        ("Box", f"{_times(grid.shape)} voxels"),
+        ("Box", f"{_times(reversed(grid.shape))} voxels"),
         ("Voxel size", f"{sizes[2]:.4g} Å" if alike else f"{_times(f'{s:.4g}' for s in reversed(sizes))} Å (x, y, z)"),
         ("Contour level", level),
         ("Released", entry.get("release_date")),

@@ -13,8 +13,20 @@
   // --- surface -------------------------------------------------------------------------------------------------------
   const toCode = (level) => ((level - page.density.low) / (page.density.high - page.density.low)) * 255;
 
-  const meshAt = (density, level) => {
-    const { vertices, faces } = emres.surfaceNets(density, page.shape, toCode(level)), position = new Float32Array(vertices.length);
+  const QUICK = 2.5e6; // voxels that the surface is first found on; more detail takes a wish and a good graphics card
+
+  /** The density that the surface is found on: as it is, or the means of cubes of `factor` voxels along an edge. */
+  const sampling = (density, detailed) => {
+    let factor = 1;
+    while (!detailed && density.length / factor ** 3 > QUICK) factor++;
+    if (factor === 1) return { codes: density, shape: page.shape, factor };
+    const shape = page.shape.map((n) => Math.floor(n / factor));
+    return { codes: emres.averaged(density, page.shape, shape, factor), shape, factor };
+  };
+
+  const meshAt = ({ codes, shape, factor }, level) => {
+    const { vertices, faces } = emres.surfaceNets(codes, shape, toCode(level)), position = new Float32Array(vertices.length);
+    if (factor > 1) for (let v = 0; v < vertices.length; v++) vertices[v] = (vertices[v] + 0.5) * factor - 0.5;
     const [dz, dy, dx] = page.voxel_size;
     const zyx = Float32Array.from(vertices, (value, k) => (value + 0.5) * [dz, dy, dx][k % 3]);
     const normal = emres.normals(zyx, faces);
@@ -41,8 +53,17 @@
     const build = () => {
       const level = state.level, author = page.authors_level && level === page.contour ? ", the author’s" : "";
       byId("contour-value").textContent = `${level.toPrecision(3)}${author}`;
-      view.show({ ...meshAt(density, level), resolution: colours() });
+      view.show({ ...meshAt(sampled, level), resolution: colours() });
     };
+    const detail = byId("detail");
+    let sampled = sampling(density, false);
+    detail.hidden = sampled.factor === 1;
+    detail.addEventListener("click", () => {
+      const wanted = detail.getAttribute("aria-pressed") !== "true";
+      detail.setAttribute("aria-pressed", String(wanted));
+      sampled = sampling(density, wanted);
+      build();
+    });
     let waiting = 0;
     const move = (level) => {
       state.level = level;

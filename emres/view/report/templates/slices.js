@@ -2,7 +2,7 @@
 // Three orthogonal slices on one scale of length: density, local resolution, or both.
 {
   const AXES = ["z", "y", "x"];
-  const INK = 0.62, PALE = 0.55; // how strongly the density is drawn outside and inside the mask
+  const INK = 0.62, PALE = 0.42; // how strongly the density is drawn outside and inside the mask
 
   /** The dimensions of the slice across an axis: (down, across). */
   emres.dimsOf = (axis) => [0, 1, 2].filter((k) => k !== axis);
@@ -71,11 +71,12 @@
       this.result = null;
       this.views = AXES.map((name, axis) => this.view(host, name, axis));
       const lengths = page.shape.map((n, k) => n * page.voxel_size[k]);
-      const bar = barOf(Math.max(...lengths.slice(1)));
-      this.views[0].picture.append(
-        Object.assign(emres.make("div", { class: "bar" }, `${bar} Å`), {}),
-      );
-      this.views[0].picture.querySelector(".bar").style.width = `${(100 * bar) / lengths[2]}%`;
+      const bar = barOf(Math.max(...lengths.slice(1))), drawn = emres.make("div", { class: "bar" }, `${bar} Å`);
+      drawn.style.width = `${(100 * bar) / lengths[2]}%`;
+      this.views[0].picture.append(drawn);
+      // A long molecule must not run off the screen: narrower slices are lower ones.
+      const widths = this.views.reduce((sum, { wide }) => sum + wide, 0);
+      host.style.maxWidth = `${Math.max(38 * (widths / Math.max(lengths[0], lengths[1])), 24)}rem`;
     }
 
     view(host, name, axis) {
@@ -89,7 +90,8 @@
       const caption = emres.make("figcaption", {}, emres.make("label", { for: slider.id }, name), slider, output);
       const figure = emres.make("figure", {}, picture, caption);
       // One scale of length for all three; a thin one still gets room for its slider.
-      figure.style.flex = `${Math.max(shape[across] * size[across], 0.3 * shape[2] * size[2])} 1 0`;
+      const wide = Math.max(shape[across] * size[across], 0.3 * shape[2] * size[2]);
+      figure.style.flex = `${wide} 1 0`;
       slider.value = this.at[axis];
       slider.addEventListener("input", () => this.move(axis, Number(slider.value)));
       canvas.addEventListener("pointermove", (event) => this.read(axis, canvas, event));
@@ -99,7 +101,7 @@
         this.move(across, column);
       });
       host.append(figure);
-      return { canvas, slider, output, lines, picture };
+      return { canvas, slider, output, lines, picture, wide };
     }
 
     /** The voxel (down, across) under the pointer. */

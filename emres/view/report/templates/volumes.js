@@ -16,6 +16,24 @@ emres.unpack = async (text, count, shape) => {
   return Array.from({ length: count }, (_, k) => all.subarray(k * size, (k + 1) * size));
 };
 
+/** The means of cubes of voxels of codes, and how many there are along each axis; a rest at the far faces is left out. */
+emres.averaged = (codes, [, ny, nx], shape, factor) => {
+  const means = new Uint8Array(shape[0] * shape[1] * shape[2]), sums = new Uint32Array(shape[2]), cube = factor ** 3;
+  for (let z = 0, to = 0; z < shape[0]; z++) {
+    for (let y = 0; y < shape[1]; y++) {
+      sums.fill(cube / 2);
+      for (let dz = 0; dz < factor; dz++) {
+        for (let dy = 0; dy < factor; dy++) {
+          let from = ((z * factor + dz) * ny + y * factor + dy) * nx;
+          for (let x = 0; x < shape[2]; x++) for (let dx = 0; dx < factor; dx++) sums[x] += codes[from++];
+        }
+      }
+      for (let x = 0; x < shape[2]; x++) means[to++] = sums[x] / cube;
+    }
+  }
+  return means;
+};
+
 /** The Å of a code of a result; NaN where not determined, 0 outside. */
 emres.valueOf = (result, code) => {
   if (code === emres.OUTSIDE) return 0;
