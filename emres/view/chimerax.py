@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from emres.errors import UsageError
@@ -96,7 +97,8 @@ def _stops(palette: Palette) -> list[tuple[str, str]]:
 
 
 def _key(palette: Palette) -> list[tuple[str, str]]:
-    digits = 2 if palette.high - palette.low < 2 else 1
+    step = (palette.high - palette.low) / (len(palette.colours) - 1)
+    digits = max(1, -math.floor(math.log10(step)))  # as many as tell one label from the next
     return [(f"{value:.{digits}f}", colour) for value, colour in palette.stops]
 
 

@@ -50,6 +50,13 @@ def test_colours_stand_for_the_palettes_values_and_the_background_is_gray(script
     np.testing.assert_allclose(told, palette(wanted), atol=0.01)
 
 
+@pytest.mark.parametrize("values", SCALES)
+def test_the_labels_of_the_key_tell_its_colours_apart(values: np.ndarray) -> None:
+    [key] = re.findall(r"^key (.*) pos", chimerax_script("a.mrc", "b.mrc", 1.0, palette_for(values)), re.MULTILINE)
+    labels = [float(pair.split(":")[1]) for pair in key.split()]
+    assert (np.diff(labels) > 0).all()
+
+
 def test_the_map_is_shown_at_its_level_and_the_resolution_is_hidden() -> None:
     script = chimerax_script("m.mrc", "r.mrc", 0.0123, palette_for(SCALES[0]))
     [opened, coloured] = re.findall(r"open \S+ id (\d+)", script)
