@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from emres.run.lazy import load_model as load_model
     from emres.run.lazy import predict as predict
     from emres.run.outcome import Outcome as Outcome
+    from emres.run.patches import patches as patches
     from emres.run.report import report as report
     from emres.run.simulate import simulate_maps as simulate_maps
     from emres.run.sources import build_dataset as build_dataset
@@ -62,6 +63,7 @@ _HOMES = {
     "connect": "emres.run.cluster",
     "import_map": "emres.run.ingest",
     "Outcome": "emres.run.outcome",
+    "patches": "emres.run.patches",
     "simulate_maps": "emres.run.simulate",
     "build_dataset": "emres.run.sources",
     "read_dataset": "emres.archive.manifest",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from emres.model.augment import ROTATIONS as ROTATIONS
+from emres.model.augment import rotated as rotated
 
 Array = np.ndarray[Any, Any]
 
@@ -114,18 +116,3 @@ def _cut(values: Array, centre: Array, side: int) -> Array:
         held = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         cube[tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))] = values[held]
     return cube
-
-
-# Orders and signs of the three axes whose matrix has determinant +1: the 24 rotations of a cube.
-ROTATIONS = [
-    (order, signs)
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
-    if round(np.linalg.det(np.eye(3)[list(order)] * signs)) == 1
-]
-
-
-def rotated(values: Array, turn: int) -> Array:
-    """Return one of the 24 rotations of a (z, y, x) cube, as a view."""
-    order, signs = ROTATIONS[turn]
-    return values.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]

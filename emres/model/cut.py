@@ -1,0 +1,284 @@
+"""One patch: the box of a map that it needs, resampled to a net's voxels, with its target and where that counts.
+
+What a net sees of a map at inference is resampled and normalised as a whole (``run.prepare``). A patch is the same
+thing from its neighbourhood alone: a windowed sinc in place of the Fourier series, and the numbers of the whole map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emres.errors import UsageError
+from emres.model.augment import Augmentation, Spectrum, cropped, placed, vary
+from emres.model.patch_spec import PatchSpec
+from emres.volume.blocks import Box
+from emres.volume.density import Normalisation
+from emres.volume.grid import Grid, Shape, Triple
+from emres.volume.local_resample import sinc_matrix, sinc_reach
+from emres.volume.resample import Matrix, Sliceable, apply_matrices, linear_matrix
+
+Array = np.ndarray[Any, Any]
+Slices = tuple[slice, slice, slice]
+
+
+class Patch(NamedTuple):
+    """A training sample: three float32 cubes."""
+
+    density: Array
+    target: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
+class MapFacts:
+    """Numbers of a whole map, taken once.
+
+    Parameters
+    ----------
+    normalisation : Normalisation
+    spectrum : Spectrum
+    """
+
+    normalisation: Normalisation
+    spectrum: Spectrum
+
+
+@dataclass(frozen=True)
+class Source:
+    """An entry that patches are cut from.
+
+    Parameters
+    ----------
+    name : str
+    grid : Grid
+    densities : mapping
+        ``map`` and ``average`` -> arrays that can be sliced, on the grid.
+    target : array that can be sliced
+        Å, 0 where there is none.
+    facts : mapping
+        ``map`` and ``average`` -> their numbers; asked for only where they are used.
+    valid : (float, float)
+        Å: a target at or beyond either was capped.
+    finest : float
+        Å, the finest resolution in the map.
+    lattice : int
+        Above 0: cubes of that side which have nothing to do with each other.
+    """
+
+    name: str
+    grid: Grid
+    densities: Mapping[str, Sliceable]
+    target: Sliceable
+    facts: Mapping[str, MapFacts]
+    valid: tuple[float, float] = (0.0, float("inf"))
+    finest: float = 0.0
+    lattice: int = 0
+
+
+@dataclass(frozen=True)
+class CutPlan:
+    """What the patches are like.
+
+    Parameters
+    ----------
+    side : int
+        Voxels.
+    voxel_size : float, optional
+        Å that maps are resampled to; none leaves their own.
+    octaves : int
+        How many times ``voxel_size`` may be doubled for coarse maps.
+    margin : int
+        Voxels at the faces of a patch that do not count: the net lacks context there.
+    augmentation : Augmentation
+    normalise : bool
+        By the numbers of the whole map; else the density is as it is stored.
+    """
+
+    side: int = 32
+    voxel_size: float | None = None
+    octaves: int = 0
+    margin: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    normalise: bool = True
+
+    def __post_init__(self) -> None:
+        if self.side < 1 or not 0 <= 2 * self.margin < self.side:
+            raise UsageError("a patch has no room", got=f"side {self.side}, margin {self.margin} voxels")
+        if self.voxel_size is not None and not (np.isfinite(self.voxel_size) and self.voxel_size > 0):
+            raise UsageError("a voxel size is no length", got=f"{self.voxel_size} Å", expected="a positive number")
+
+    def voxel_sizes(self, grid: Grid, lattice: int = 0) -> Triple:
+        """Return the voxel size, Å (z, y, x), of the patches of an entry."""
+        if self.voxel_size is None or lattice:
+            return grid.voxel_size
+        size = working_voxel_size(self.voxel_size, self.octaves, grid.mean_voxel_size)
+        return (size, size, size)
+
+
+def working_voxel_size(finest: float, octaves: int, voxel_size: float) -> float:
+    """Return the grid that a map of this voxel size goes on, all in Å: what ``Contract.working_voxel_size`` says.
+
+    Examples
+    --------
+    >>> [working_voxel_size(1.5, 3, size) for size in (1.06, 2.64, 5.7)]
+    [1.5, 1.5, 6.0]
+    """
+    octave = math.floor(math.log2(1.1 * voxel_size / finest))
+    return float(finest * 2 ** min(max(octave, 0), octaves))
+
+
+def cut(source: Source, spec: PatchSpec, plan: CutPlan) -> Patch:
+    """Cut one patch.
+
+    Parameters
+    ----------
+    source : Source
+    spec : PatchSpec
+    plan : CutPlan
+
+    Returns
+    -------
+    Patch
+        Three (side, side, side) float32: density (0 beyond the faces of the map), target in Å, and weight: 1 where the
+        target counts.
+
+    Raises
+    ------
+    UsageError
+        If the cubes of a lattice are larger than the patch, or the entry has no such density.
+    """
+    if spec.density not in source.densities:
+        raise UsageError(f"{source.name} has no such density", got=spec.density, expected=", ".join(source.densities))
+    varied = plan.augmentation
+    context = 0 if source.lattice else varied.context
+    density, target, seen = _cube(source, spec, plan) if source.lattice else _box(source, spec, plan, context)
+    if varied.varies:
+        facts = source.facts[spec.density].spectrum, source.finest
+        size = float(np.prod(plan.voxel_sizes(source.grid, source.lattice))) ** (1 / 3)
+        density = vary(density, target, varied, size, facts, spec.seed, context)
+    density, target = _only(density, seen), cropped(target, context)
+    weight = _weight(target, source, plan)
+    return Patch(*(placed(part, spec.turn, spec.mirrored) for part in (density, target, weight)))
+
+
+def _box(source: Source, spec: PatchSpec, plan: CutPlan, context: int) -> tuple[Array, Array, Slices]:
+    """Return density and target round a voxel with their context, and which part of the patch lies in the map."""
+    side, half = plan.side + 2 * context, plan.side // 2 + context
+    steps = [
+        new / old
+        for new, old in zip(plan.voxel_sizes(source.grid, source.lattice), source.grid.voxel_size, strict=True)
+    ]
+    values = source.densities[spec.density]
+    native = plan.voxel_size is None
+    starts = [round(c) - half if native else c - half * s for c, s in zip(spec.centre, steps, strict=True)]
+    norm = source.facts[spec.density].normalisation if plan.normalise else Normalisation(0.0, 1.0)
+    inner = [a + context * s for a, s in zip(starts, steps, strict=True)]
+    seen = _seen(source.grid, inner, steps, plan.side)
+    if native:
+        box = Box(_shape(starts), _shape(a + side for a in starts))
+        density, target = _read(values, box, norm.centre), _read(source.target, box)
+        return norm(density) if plan.normalise else density, target, seen
+    # What the map goes on with beyond its faces is what it is centred on: 0, once it is normalised.
+    density = apply_matrices(*_around(values, starts, steps, side, "sinc", norm.centre))
+    target = _target(*_around(source.target, starts, steps, side, "linear"))
+    return norm(density) if plan.normalise else density, target, seen
+
+
+def _around(
+    values: Sliceable, starts: list[float], steps: list[float], side: int, kind: str, beyond: float = 0.0
+) -> tuple[Array, tuple[Matrix, Matrix, Matrix]]:
+    """Return the box that a patch depends on, and the matrices that make the patch of it."""
+    reach = [sinc_reach(step) if kind == "sinc" else 1 for step in steps]
+    first = [int(np.floor(a)) - r for a, r in zip(starts, reach, strict=True)]
+    last = [int(np.floor(a + (side - 1) * s)) + 2 + r for a, s, r in zip(starts, steps, reach, strict=True)]
+    z, y, x = (
+        _matrix(kind, b - a, side, step, round(start - a, 9))
+        for a, b, step, start in zip(first, last, steps, starts, strict=True)
+    )
+    return _read(values, Box(_shape(first), _shape(last)), beyond), (z, y, x)
+
+
+@lru_cache(maxsize=64)
+def _matrix(kind: str, n: int, m: int, step: float, offset: float) -> Matrix:
+    """Return a matrix; the patches of a map share a few, whose centres lie on voxels."""
+    return sinc_matrix(n, m, step, offset) if kind == "sinc" else linear_matrix(n, m, step, offset)
+
+
+def _read(values: Sliceable, box: Box, beyond: float = 0.0) -> Array:
+    """Return a box, which may reach beyond the faces of an array."""
+    inner = box.clipped(_shape(values.shape))
+    if inner == box:
+        return np.asarray(values[box.slices], dtype=np.float32)
+    part = np.full(box.shape, beyond, dtype=np.float32)
+    if min(inner.shape) > 0:
+        part[inner.within(box).slices] = values[inner.slices]
+    return part
+
+
+def _seen(grid: Grid, starts: list[float], steps: list[float], side: int) -> Slices:
+    """Return the voxels of a patch that lie in the box of the map."""
+    ranges = []
+    for start, step, n in zip(starts, steps, grid.shape, strict=True):
+        inside = np.flatnonzero(np.abs((start + np.arange(side) * step) - (n - 1e-6) / 2) <= n / 2)
+        ranges.append(slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(0, 0))
+    z, y, x = ranges
+    return z, y, x
+
+
+def _only(density: Array, seen: Slices) -> Array:
+    """Set everything else to 0, as a net pads: kernels and filters reach out a little."""
+    if all(part == slice(0, n) for part, n in zip(seen, density.shape, strict=True)):
+        return density
+    padded = np.zeros_like(density)
+    padded[seen] = density[seen]
+    return padded
+
+
+def _target(target: Array, matrices: tuple[Matrix, Matrix, Matrix]) -> Array:
+    """Interpolate a target linearly between the voxels that have one; 0 where most of the neighbours have none."""
+    if not target.any():
+        return np.zeros([len(matrix) for matrix in matrices], dtype=np.float32)
+    total = apply_matrices(target, matrices)
+    held = target > 0
+    if held.all():
+        return np.asarray(total)
+    share = apply_matrices(held.astype(np.float32), matrices)
+    return np.asarray(np.where(share > 0.5, total / np.maximum(share, 0.5), 0), dtype=np.float32)
+
+
+def _cube(source: Source, spec: PatchSpec, plan: CutPlan) -> tuple[Array, Array, Slices]:
+    """Return the cube of a lattice that holds a voxel, in the middle of a patch of zeros."""
+    lattice, side = source.lattice, plan.side
+    if lattice > side:
+        raise UsageError(f"the cubes of {source.name} are larger than a patch", got=f"{side}", expected=f"{lattice}")
+    first = [int(c) // lattice * lattice for c in spec.centre]
+    box = Box(_shape(first), _shape(a + lattice for a in first))
+    density, target = _read(source.densities[spec.density], box), _read(source.target, box)
+    if plan.normalise:
+        density = source.facts[spec.density].normalisation(density)
+    before = (side - lattice) // 2
+    around = [(before, side - lattice - before)] * 3
+    return np.pad(density, around), np.pad(target, around), (slice(before, before + lattice),) * 3
+
+
+def _weight(target: Array, source: Source, plan: CutPlan) -> Array:
+    finest, coarsest = source.valid
+    weight = ((target > finest) & (target < coarsest)).astype(np.float32)
+    seen = source.lattice or plan.side
+    edge = (plan.side - seen) // 2 + (plan.margin if 2 * plan.margin < seen else 0)
+    if edge:
+        counted = np.zeros_like(weight)
+        counted[(slice(edge, -edge),) * 3] = 1
+        weight *= counted
+    return weight
+
+
+def _shape(values: Any) -> Shape:
+    z, y, x = (int(value) for value in values)
+    return z, y, x
