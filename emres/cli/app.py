@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from emres import __version__
-from emres.cli import batch, dataset, demo, estimate, export, fetch, fsc, predict, report, simulate, store, view
+from emres.cli import batch, dataset, demo, estimate, export, fetch, fsc, models, predict, report, simulate, store, view
 from emres.cli.options import CONTEXT
 from emres.errors import EmresError
 
@@ -39,6 +39,7 @@ for command in (
     *estimate.COMMANDS,
     *fsc.COMMANDS,
     *batch.COMMANDS,
+    *models.COMMANDS,
     *simulate.COMMANDS,
     *dataset.COMMANDS,
     *store.COMMANDS,

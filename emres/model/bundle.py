@@ -23,12 +23,13 @@ from torch import nn
 
 from emres.errors import IntegrityError, ModelError
 from emres.model.contract import CONTRACT_FILE, Contract, read_contract
+from emres.model.legacy import LegacyUNet
 from emres.model.unet import CompactUNet
 
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.md"
 SELF_TEST_TOLERANCE = 1e-3
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"compact_unet": CompactUNet}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"compact_unet": CompactUNet, "legacy_unet": LegacyUNet}
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,13 @@ def build_net(architecture: str, arguments: dict[str, int]) -> nn.Module:
         raise ModelError(f"architecture {architecture} cannot be built from {arguments}") from error
 
 
-def self_test_input() -> torch.Tensor:
-    """Return the (1, 1, 24, 24, 32) float32 density on which a bundle proves itself: waves of two lengths in a ball."""
-    z, y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in (24, 24, 32)), indexing="ij")
+def self_test_input(multiple: int = 4) -> torch.Tensor:
+    """Return the density on which a bundle proves itself: waves of two lengths in a ball.
+
+    (1, 1, 24, 24, 32) float32, or as much more as the net's multiple asks for.
+    """
+    sides = (-(-n // multiple) * multiple for n in (24, 24, 32))
+    z, y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in sides), indexing="ij")
     waves = torch.sin(0.9 * z) * torch.cos(0.7 * y + 0.3 * x) + 0.5 * torch.sin(2.1 * x + 1.3 * y)
     ball = torch.exp(-((z - 12) ** 2 + (y - 11) ** 2 + (x - 15) ** 2) / 60)
     return (waves * ball * 3).to(torch.float32)[None, None]
@@ -96,7 +101,7 @@ def self_test_statistics(net: nn.Module) -> dict[str, float]:
     """Return mean, standard deviation, minimum and maximum of the net's answer to the self-test input."""
     device = next(net.parameters()).device
     with torch.inference_mode():
-        answer = net(self_test_input().to(device)).double()
+        answer = net(self_test_input(int(net.multiple)).to(device)).double()  # type: ignore[arg-type]
     named = {"mean": answer.mean(), "std": answer.std(), "min": answer.min(), "max": answer.max()}
     return {name: round(float(value), 6) for name, value in named.items()}
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from emres.errors import ModelError
+from emres.volume.grid import Grid
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONTRACT_FILE = "contract.json"
 NORMALISATION = "median outside / rms inside the mask"
+MIN_MAX = "minimum 0 / maximum 1 of the whole map"
+LOG_VOXELS, ANGSTROM = "log voxels", "Å"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,14 @@ class Contract:
     self_test : dict
         Statistics of the net's answer to :func:`self_test_input`.
     normalisation : str
-        How a map is centred and scaled: by the median outside and the rms inside the mask, once per map.
+        How a map is centred and scaled, once per map: by the median outside and the rms inside the mask, or by its
+        minimum and maximum.
+    output : str
+        What the net says: ``log voxels`` of the working grid, or ``Å``.
+    cube : int
+        0 for a net that sees a map as a whole. Above: it sees cubes of that side alone, on the map's own voxels,
+        in a box padded with zeros to a power of two; nothing is resampled or clipped, and 100 stands where the
+        density is not above 0.
     format_version : int
     """
 
@@ -66,6 +76,8 @@ class Contract:
     training: dict[str, Any] = field(default_factory=dict)
     self_test: dict[str, float] = field(default_factory=dict)
     normalisation: str = NORMALISATION
+    output: str = LOG_VOXELS
+    cube: int = 0
     format_version: int = FORMAT_VERSION
 
     @property
@@ -91,6 +103,25 @@ class Contract:
         """
         octave = math.floor(math.log2(1.1 * voxel_size / self.voxel_size))
         return float(self.voxel_size * 2 ** min(max(octave, 0), self.octaves))
+
+    def working_grid(self, grid: Grid) -> Grid:
+        """Return the grid on which a map is predicted: resampled, or padded for a net of cubes.
+
+        Examples
+        --------
+        >>> cubes = Contract("net", "1", "legacy_unet", {}, 1.5, 0, 16, 0, (2, 12), 100, cube=16)
+        >>> cubes.working_grid(Grid((70, 64, 61), (2.0, 2.0, 2.0)))
+        Grid(shape=(128, 128, 128), voxel_size=(2.0, 2.0, 2.0), origin=(-58.0, -64.0, -66.0))
+        """
+        if not self.cube:
+            return grid.resampled(self.working_voxel_size(grid.mean_voxel_size))
+        side = max(self.cube, 2 ** math.ceil(math.log2(max(grid.shape))))
+        # Of an odd number of planes the one left over goes behind: the predecessor throws a coin.
+        z, y, x = (
+            start - (side - n) // 2 * size
+            for n, size, start in zip(grid.shape, grid.voxel_size, grid.origin, strict=True)
+        )
+        return Grid((side,) * 3, grid.voxel_size, (z, y, x))
 
     def to_json(self) -> str:
         """Return the contract as JSON text."""

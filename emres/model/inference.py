@@ -18,7 +18,7 @@ from torch import nn
 
 from emres.errors import ModelError, UsageError
 from emres.model.bundle import open_bundle
-from emres.model.contract import Contract, read_contract
+from emres.model.contract import ANGSTROM, Contract, read_contract
 from emres.model.unet import CompactUNet, Margins
 from emres.volume.blocks import Box
 from emres.volume.boxes import cover_mask
@@ -106,6 +106,8 @@ class BlockPredictor:
         padded = Box((0, 0, 0), density.shape).aligned(contract.multiple)
         read = box.grown(contract.halo).clipped(padded.shape)
         answer = _forward(net, _padded_read(density, read), self.device, _margins(box, read))
+        if contract.output == ANGSTROM:
+            return answer
         ratio = np.clip(np.exp(answer, out=answer), *contract.valid_range, out=answer)
         return np.multiply(ratio, np.float32(self.working_voxel_size), out=ratio)
 

@@ -13,7 +13,7 @@ from emres.errors import UsageError
 from emres.run.blockwise import lazy_blocks
 from emres.run.jobs import resolve_device
 from emres.run.masks import mask_slabs
-from emres.run.prepare import DENSITY, MASK, NEEDED, prepare, to_grid
+from emres.run.prepare import DENSITY, MASK, NEEDED, finest_answer, marked, prepare, to_grid
 from emres.volume.blocks import Box, plan_blocks
 from emres.volume.grid import Grid, grid_of, make_volume
 from emres.volume.pyramid import MemoryPyramid
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from emres.model.bundle import ModelBundle
+    from emres.model.contract import Contract
 
 Array = np.ndarray[Any, Any]
 
@@ -98,18 +99,22 @@ def predict(
     if folder is None:
         raise UsageError("this model was never saved", cure="save it with save_bundle, then load_model(folder)")
     contract, grid = read_contract(folder), grid_of(volume)
-    working = grid.resampled(contract.working_voxel_size(grid.mean_voxel_size))
+    working = contract.working_grid(grid)
     plan = plan_blocks(working.shape, _rounded(core or _CORE, contract.multiple), contract.halo, contract.multiple)
-    density, needed, inside = _prepared(volume, grid, working, mask, contract.reach)
+    density, needed, inside = _prepared(volume, grid, working, mask, contract)
     predictor = make_predictor(folder, working_voxel_size=working.voxel_size[0], device=resolve_device(device))
     on_working_grid = lazy_blocks(predictor, (density, needed), plan)
     chunks = plan_blocks(grid.shape, core or _CORE)
-    parts = [_restored(on_working_grid, inside, block.write, grid, working) for block in chunks]
+    finest = 0 if contract.cube else finest_answer(grid)
+    parts = [_restored(on_working_grid, inside, block.write, grid, working, finest) for block in chunks]
     z, y, x = chunks.counts
     nested = [[parts[(i * y + j) * x : (i * y + j + 1) * x] for j in range(y)] for i in range(z)]
     header = {"mrc_header": volume.attrs["mrc_header"]} if "mrc_header" in volume.attrs else {}
+    resolution = da.block(nested)
+    if contract.cube:
+        resolution = da.map_blocks(marked, resolution, da.asarray(volume.data).rechunk(resolution.chunks))
     return make_volume(
-        da.block(nested),
+        resolution,
         grid,
         emdb_id=volume.attrs.get("emdb_id"),
         kind=f"local_resolution/{contract.name_version}",
@@ -123,7 +128,7 @@ def _rounded(length: int, multiple: int) -> int:
 
 
 def _prepared(
-    volume: xr.DataArray, grid: Grid, working: Grid, mask: str | xr.DataArray, reach: int
+    volume: xr.DataArray, grid: Grid, working: Grid, mask: str | xr.DataArray, contract: Contract
 ) -> tuple[da.Array, ...]:
     """Return density and need on the working grid and the mask on the map's, as lazy arrays of one chunk."""
     import dask
@@ -133,30 +138,31 @@ def _prepared(
     if not isinstance(mask, str) and not grid_of(mask).matches(grid):
         raise UsageError("the mask lies on another grid than the volume", got=f"{mask.shape}", expected=f"{grid.shape}")
     level = volume.attrs.get("contour_level")
-    arrays = dask.delayed(_prepare, nout=3)(volume.data, given, grid, working, level, reach)
+    arrays = dask.delayed(_prepare, nout=3)(volume.data, given, grid, working, level, contract)
     shapes = ((working.shape, np.float32), (working.shape, np.bool_), (grid.shape, np.bool_))
     return tuple(da.from_delayed(part, shape, dtype) for part, (shape, dtype) in zip(arrays, shapes, strict=True))
 
 
 def _prepare(
-    values: Array, mask: str | Array, grid: Grid, working: Grid, contour_level: float | None, reach: int
+    values: Array, mask: str | Array, grid: Grid, working: Grid, contour_level: float | None, contract: Contract
 ) -> tuple[Array, Array, Array]:
     source = MemoryPyramid(np.asarray(values, dtype=np.float32), grid)
     whole = Box((0, 0, 0), grid.shape)
     boxes = mask_slabs(source, mask, contour_level) if isinstance(mask, str) else [(whole, np.asarray(mask) > 0.5)]
     scratch = MemoryScratch()
-    prepare(source, boxes, working, scratch, reach=reach)
+    prepare(source, boxes, working, scratch, reach=contract.reach, normalisation=contract.normalisation)
     return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK)
 
 
-def _restored(on_working_grid: da.Array, inside: da.Array, box: Box, grid: Grid, working: Grid) -> da.Array:
+def _restored(
+    on_working_grid: da.Array, inside: da.Array, box: Box, grid: Grid, working: Grid, finest: float
+) -> da.Array:
     """Return one box of the map's grid from the part of the working grid that it depends on."""
     import dask.array as da
 
     matrices = resampling_matrices(working, grid, "linear")
     where = support(matrices, box)
     rows = tuple(matrix[part, columns] for matrix, part, columns in zip(matrices, box.slices, where, strict=True))
-    finest = 2 * max(grid.voxel_size)
     return da.map_blocks(
         to_grid,
         on_working_grid[where].rechunk(-1),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
 from emres.archive.store import CHUNK, LOCAL_RESOLUTION, open_entry
@@ -26,7 +28,18 @@ from emres.run.jobs import (
     resolve_device,
 )
 from emres.run.masks import mask_slabs
-from emres.run.prepare import DENSITY, NEEDED, PREDICTION, Summary, bytes_in_memory, prepare, restore
+from emres.run.prepare import (
+    DENSITY,
+    NEEDED,
+    NO_SIGNAL,
+    PREDICTION,
+    Summary,
+    bytes_in_memory,
+    finest_answer,
+    marked,
+    prepare,
+    restore,
+)
 from emres.volume.blocks import BlockPlan, plan_blocks
 from emres.volume.grid import Grid
 
@@ -82,7 +95,7 @@ class PredictJob(Job):
     def grids(self) -> tuple[Grid, Grid]:
         """The map's grid and the model's."""
         grid = self.group.grid(self.kind)
-        return grid, grid.resampled(self.contract.working_voxel_size(grid.mean_voxel_size))
+        return grid, self.contract.working_grid(grid)
 
     @property
     def in_memory(self) -> bool:
@@ -128,6 +141,7 @@ class PredictJob(Job):
                 contract.octaves,
                 contract.halo,
                 contract.multiple,
+                *([contract.cube, contract.normalisation, contract.output] if contract.cube else []),
             ],
             **mask_facts(self.mask, self.contour_level),
         }
@@ -212,7 +226,15 @@ def _make_ready(job: PredictJob, blocks: BlockJob) -> None:
     source = job.group.pyramid(job.kind)
     try:
         mask = mask_slabs(source, job.mask, job.contour_level)
-        prepare(source, mask, job.grids[1], blocks.scratch, reach=job.contract.reach)
+        contract = job.contract
+        prepare(
+            source,
+            mask,
+            job.grids[1],
+            blocks.scratch,
+            reach=contract.reach,
+            normalisation=contract.normalisation,
+        )
         create_target(blocks, chunk=math.gcd(_CORE, CHUNK))
     except EmresError:  # an input that cannot be used leaves nothing behind
         _clear(job, blocks.scratch)
@@ -244,10 +266,12 @@ def _forget_other_work(job: PredictJob, keep: str = "") -> None:
 
 def _finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
     grid, working = job.grids
-    summary = Summary()
+    summary, density = Summary(), job.group.array(job.kind)
     with VolumeWriter(job.group, job.result, grid) as writer:
-        for _box, resolution in restore(scratch, grid, working):
-            summary.add(resolution)
+        for box, resolution in restore(scratch, grid, working, 0 if job.contract.cube else finest_answer(grid)):
+            if job.contract.cube:
+                resolution = marked(resolution, np.asarray(density[box.slices]))
+            summary.add(np.where(resolution == NO_SIGNAL, 0, resolution) if job.contract.cube else resolution)
             writer.add(0, resolution)
         attributes = {
             "fingerprint": job.fingerprint(),

@@ -13,22 +13,42 @@ import numpy as np
 
 from emres.archive.scratch import Scratch
 from emres.errors import MapError
+from emres.model.contract import MIN_MAX, NORMALISATION
 from emres.run.masks import slabs
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.density import Normalisation, RobustStatistics
+from emres.volume.density import Normalisation, RobustStatistics, RunningStatistics
 from emres.volume.grid import Grid, Shape
 from emres.volume.pyramid import Pyramid
-from emres.volume.resample import Matrix, Sliceable, apply_matrices, carry, coverage, resampling_matrices, support
+from emres.volume.resample import (
+    Matrix,
+    Sliceable,
+    Slices,
+    apply_matrices,
+    carry,
+    coverage,
+    reached,
+    resampling_matrices,
+    support,
+)
 
 Array = np.ndarray[Any, Any]
 
 MASK, DENSITY, NEEDED, PREDICTION = "mask", "density", "needed", "prediction"
 
+NO_SIGNAL = np.float32(100)  # Å: the word of ResMap and of the predecessor for "nothing here"
 _SAMPLES = 2**20  # voxels from which the median outside the molecule is taken
 
 
-def prepare(source: Pyramid, mask: Iterable[tuple[Box, Array]], working: Grid, scratch: Scratch, *, reach: int) -> None:
+def prepare(
+    source: Pyramid,
+    mask: Iterable[tuple[Box, Array]],
+    working: Grid,
+    scratch: Scratch,
+    *,
+    reach: int,
+    normalisation: str = NORMALISATION,
+) -> None:
     """Write the mask, where on the working grid the net is needed, and the normalised density round there.
 
     Parameters
@@ -44,6 +64,8 @@ def prepare(source: Pyramid, mask: Iterable[tuple[Box, Array]], working: Grid, s
         that is needed can depend on it).
     reach : int
         How far round the needed voxels the net may look.
+    normalisation : str
+        As the net's contract states it.
 
     Raises
     ------
@@ -55,8 +77,9 @@ def prepare(source: Pyramid, mask: Iterable[tuple[Box, Array]], working: Grid, s
     for box, values in mask:
         inside[box.slices] = values
     region = _write_needed(inside, grid, working, scratch)
-    normalisation = _resample(source.array(), grid, working, region.grown(reach).clipped(working.shape), scratch)
-    scratch.note(centre=normalisation.centre, scale=normalisation.scale)
+    gathered = _MinMax() if normalisation == MIN_MAX else _robust(grid)
+    how = _resample(source.array(), grid, working, region.grown(reach).clipped(working.shape), scratch, gathered)
+    scratch.note(centre=how.centre, scale=how.scale)
 
 
 def _write_needed(inside: Sliceable, grid: Grid, working: Grid, scratch: Scratch) -> Box:
@@ -76,12 +99,33 @@ def _write_needed(inside: Sliceable, grid: Grid, working: Grid, scratch: Scratch
     return region
 
 
-def _resample(source: Sliceable, grid: Grid, working: Grid, region: Box, scratch: Scratch) -> Normalisation:
+class _MinMax:
+    """Gather the :class:`Normalisation` that takes a whole volume to 0..1."""
+
+    def __init__(self) -> None:
+        self._running = RunningStatistics()
+
+    def add(self, values: Array, mask: Array) -> None:
+        self._running.add(values)
+
+    def result(self) -> Normalisation:
+        found = self._running.result()
+        return Normalisation(found.minimum, found.maximum - found.minimum)
+
+
+def _robust(grid: Grid) -> RobustStatistics:
+    return RobustStatistics(max(1, math.ceil((grid.voxels / _SAMPLES) ** (1 / 3))))
+
+
+def _resample(
+    source: Sliceable, grid: Grid, working: Grid, region: Box, scratch: Scratch, statistics: RobustStatistics | _MinMax
+) -> Normalisation:
     """Resample x and y while streaming along z, then z while streaming along y; normalise with what was gathered."""
     inside = scratch.open(MASK)
-    statistics = RobustStatistics(max(1, math.ceil((grid.voxels / _SAMPLES) ** (1 / 3))))
     along_z, along_y, along_x = resampling_matrices(grid, working)
-    in_z, in_y, in_x = region.slices
+    # What a box was padded with stays 0, also where the density is normalised.
+    in_z, in_y, in_x = _common(region.slices, reached((along_z, along_y, along_x)))
+    region = Box((in_z.start, in_y.start, in_x.start), (in_z.stop, in_y.stop, in_x.stop))
     half = scratch.create("half", (grid.shape[0], *region.shape[1:]), "float32")
     for box in slabs(grid):
         values = np.asarray(source[box.slices[0]], dtype=np.float32)
@@ -99,16 +143,31 @@ def _resample(source: Sliceable, grid: Grid, working: Grid, region: Box, scratch
     return normalisation
 
 
-def restore(scratch: Scratch, grid: Grid, working: Grid) -> Iterator[tuple[Box, Array]]:
-    """Yield the prediction on the map's grid, slab by slab along z; 0 outside the mask.
+def _common(one: Slices, other: Slices) -> Slices:
+    z, y, x = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return z, y, x
 
-    No answer is finer than two voxels of the map: nothing finer can be in it.
+
+def finest_answer(grid: Grid) -> float:
+    """Return two voxels of a map, Å: nothing finer can be in it."""
+    return 2 * max(grid.voxel_size)
+
+
+def marked(resolution: Array, density: Array) -> Array:
+    """Return a resolution with 100 where its map has no density above 0, as the predecessor and ResMap write it."""
+    return np.where((resolution != 0) & (density <= 0), NO_SIGNAL, resolution)
+
+
+def restore(scratch: Scratch, grid: Grid, working: Grid, finest: float) -> Iterator[tuple[Box, Array]]:
+    """Yield the prediction on the map's grid, slab by slab along z; 0 outside the mask.
 
     Parameters
     ----------
     scratch : Scratch
         Holds ``mask`` and ``prediction``.
     grid, working : Grid
+    finest : float
+        Å; no answer is finer.
 
     Yields
     ------
@@ -123,7 +182,7 @@ def restore(scratch: Scratch, grid: Grid, working: Grid) -> Iterator[tuple[Box, 
             continue
         where = support(matrices, box)
         z, y, x = (m[part, columns] for m, part, columns in zip(matrices, box.slices, where, strict=True))
-        yield box, to_grid(np.asarray(prediction[where]), mask, matrices=(z, y, x), finest=2 * max(grid.voxel_size))
+        yield box, to_grid(np.asarray(prediction[where]), mask, matrices=(z, y, x), finest=finest)
 
 
 def to_grid(prediction: Array, mask: Array, *, matrices: tuple[Matrix, Matrix, Matrix], finest: float) -> Array:

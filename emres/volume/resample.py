@@ -14,9 +14,10 @@ import numpy as np
 
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Grid
+from emres.volume.grid import Grid, Shape
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
+Slices = tuple[slice, slice, slice]
 
 
 class Sliceable(Protocol):
@@ -89,6 +90,11 @@ def linear_matrix(n: int, m: int, step: float, offset: float = 0.0) -> Matrix:
     return matrix
 
 
+def shift_matrix(n: int, m: int, offset: int) -> Matrix:
+    """Return the matrix that moves voxels without changing them: new voxel i is old voxel ``i + offset``, or 0."""
+    return np.eye(m, n, offset, dtype=np.float32)
+
+
 def apply_matrices(values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, Matrix | None, Matrix | None]) -> Any:
     """Multiply an array by one matrix along each of z, y, x; None, or an identity, leaves an axis alone.
 
@@ -125,7 +131,12 @@ def resampling_matrices(source: Grid, target: Grid, kind: str = "fourier") -> tu
     source, target : Grid
         Two grids over the same space; their origins say how they lie to each other.
     kind : {"fourier", "linear"}
+        ``fourier`` leaves voxels alone, and puts zeros round them, where both grids have the same ones.
     """
+    moved = _whole_voxels(source, target)
+    if kind == "fourier" and moved is not None:
+        z, y, x = (shift_matrix(*sides) for sides in zip(source.shape, target.shape, moved, strict=True))
+        return z, y, x
     build = {"fourier": fourier_matrix, "linear": linear_matrix}[kind]
     z, y, x = (
         build(
@@ -136,6 +147,17 @@ def resampling_matrices(source: Grid, target: Grid, kind: str = "fourier") -> tu
         )
         for k in range(3)
     )
+    return z, y, x
+
+
+def _whole_voxels(source: Grid, target: Grid) -> Shape | None:
+    """Return by how many voxels the target begins later, if the voxels of both are the same ones."""
+    index = source.to_index(target.origin)
+    moved = tuple(round(value) for value in index)
+    same = source.voxel_size == target.voxel_size
+    if not same or max(abs(a - b) for a, b in zip(index, moved, strict=True)) > 1e-6:
+        return None
+    z, y, x = moved
     return z, y, x
 
 
@@ -194,13 +216,20 @@ def carry(source: Sliceable, matrices: tuple[Matrix, Matrix, Matrix], box: Box) 
     if filled is not None:
         held = [m[part, columns] for m, part, columns in zip(matrices, box.slices, where, strict=True)]
         used = [matrix[:, part] for matrix, part in zip(held, filled.slices, strict=True)]
-        reached = tuple(_span(matrix, 0) for matrix in used)
-        z, y, x = (matrix[rows] for matrix, rows in zip(used, reached, strict=True))
-        carried[reached] = apply_matrices(values[filled.slices].astype(np.float32), (z, y, x))
+        z, y, x = used
+        where = reached((z, y, x))
+        z, y, x = (matrix[rows] for matrix, rows in zip(used, where, strict=True))
+        carried[where] = apply_matrices(values[filled.slices].astype(np.float32), (z, y, x))
     return carried
 
 
-def support(matrices: tuple[Matrix, Matrix, Matrix], box: Box) -> tuple[slice, slice, slice]:
+def reached(matrices: tuple[Matrix, Matrix, Matrix]) -> Slices:
+    """Return the part of the new grid that depends on the old one at all."""
+    z, y, x = (_span(matrix, 0) for matrix in matrices)
+    return z, y, x
+
+
+def support(matrices: tuple[Matrix, Matrix, Matrix], box: Box) -> Slices:
     """Return the part of the old grid that a box of the new one depends on."""
     z, y, x = (_span(matrix[part], 1) for matrix, part in zip(matrices, box.slices, strict=True))
     return z, y, x

@@ -6,7 +6,7 @@ import pytest
 from emres.archive.scratch import DiskScratch, MemoryScratch
 from emres.errors import MapError
 from emres.run.masks import mask_slabs
-from emres.run.prepare import DENSITY, MASK, NEEDED, PREDICTION, Summary, prepare, restore
+from emres.run.prepare import DENSITY, MASK, NEEDED, PREDICTION, Summary, finest_answer, prepare, restore
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid
 from emres.volume.pyramid import MemoryPyramid
@@ -50,7 +50,7 @@ def test_what_is_needed_is_enough_and_not_much_more(prepared) -> None:
     needed = np.asarray(prepared.open(NEEDED)[...])
     prepared.create(PREDICTION, WORKING.shape, "float32")[...] = np.where(needed, np.float32(10), np.float32(1e6))
     mask = np.asarray(prepared.open(MASK)[...])
-    for box, resolution in restore(prepared, GRID, WORKING):
+    for box, resolution in restore(prepared, GRID, WORKING, finest_answer(GRID)):
         np.testing.assert_allclose(resolution[mask[box.slices]], 10, rtol=1e-5)
         assert (resolution[~mask[box.slices]] == 0).all()
     assert needed.mean() < 1.5 * mask.mean() + 0.05
@@ -58,7 +58,7 @@ def test_what_is_needed_is_enough_and_not_much_more(prepared) -> None:
 
 def test_what_comes_back_is_never_finer_than_two_voxels(prepared) -> None:
     prepared.create(PREDICTION, WORKING.shape, "float32")[...] = np.float32(0.1)
-    found = np.concatenate([resolution for _, resolution in restore(prepared, GRID, WORKING)])
+    found = np.concatenate([resolution for _, resolution in restore(prepared, GRID, WORKING, finest_answer(GRID))])
     assert set(np.unique(found)) == {np.float32(0), np.float32(2 * 1.9)}
 
 
@@ -66,7 +66,7 @@ def test_a_smooth_resolution_survives_the_way_back(prepared) -> None:
     z = WORKING.coordinates()["z"]
     ramp = np.broadcast_to((8 + 0.02 * (z - z[0]))[:, None, None], WORKING.shape).astype(np.float32)
     prepared.create(PREDICTION, WORKING.shape, "float32")[...] = ramp
-    found = np.concatenate([resolution for _, resolution in restore(prepared, GRID, WORKING)])
+    found = np.concatenate([resolution for _, resolution in restore(prepared, GRID, WORKING, finest_answer(GRID))])
     mask = np.asarray(prepared.open(MASK)[...])
     expected = np.broadcast_to((8 + 0.02 * (GRID.coordinates()["z"] - z[0]))[:, None, None], GRID.shape)
     np.testing.assert_allclose(found[mask], expected[mask], atol=1e-3)
