@@ -49,7 +49,8 @@ def coded_density(values: Array, *, keep: float | None = None) -> Coded:
         low, high = min(low, keep), max(high, keep + (keep - low) / 4)
     if not high > low:
         low, high = float(values.min()), float(values.max())
-    high = high if high > low else low + 1
+    if not high > low:
+        return Coded(np.zeros(values.shape, dtype=np.uint8), low, low + max(1.0, abs(low)))
     steps = np.clip((values - np.float32(low)) * np.float32(255 / (high - low)), 0, 255)
     return Coded(np.rint(steps).astype(np.uint8), low, high)
 
