@@ -20,6 +20,7 @@ from emres.volume.resample import Matrix, apply_matrices
 Array = np.ndarray[Any, Any]
 
 CONTEXT = 8  # voxels round a patch that are cut too where it is filtered: a filter knows no faces
+_BLUR_REACH = 3.0  # sigma
 _MOST_GAIN = 3.0  # natural logarithm of what a coefficient may grow to: beyond lies noise that nobody would deposit
 
 # Orders and signs of the three axes whose matrix has determinant +1: the 24 rotations of a cube.
@@ -234,6 +235,6 @@ def soft_mask(target: Array, growth: int, softness: float) -> Array:
 
 
 def _blur_matrix(n: int, sigma: float) -> Matrix:
-    index = np.arange(n)
-    matrix = np.exp(-0.5 * ((index[:, None] - index) / sigma) ** 2)
+    distance = np.abs(np.arange(n)[:, None] - np.arange(n)) / sigma
+    matrix = np.where(distance <= _BLUR_REACH, np.exp(-0.5 * distance**2), 0)  # beyond, nothing is to be left
     return np.asarray(matrix / matrix.sum(axis=1, keepdims=True), dtype=np.float32)

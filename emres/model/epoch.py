@@ -101,14 +101,17 @@ def shares(rows: Sequence[Entry]) -> Array:
     bins = np.unique(np.floor(octaves / _BIN), return_inverse=True)[1]
     in_bin = np.bincount(bins, weights=weights)
     share = weights / np.where(in_bin > 0, in_bin, 1)[bins] / np.count_nonzero(in_bin)
-    share = np.minimum(share, _MOST_OVER * even)
+    over = share > _MOST_OVER * even
+    share[over] = _MOST_OVER * even[over]
+    if not over.all():
+        share[~over] *= (1 - share[over].sum()) / share[~over].sum()
     return np.asarray(share / share.sum())
 
 
 def _counts(rows: Sequence[Entry], plan: EpochPlan, rng: np.random.Generator) -> Array:
     """Return the patches of every row: whole visits, in proportion to the shares to within one visit."""
     share = shares(rows)
-    capacity = np.where(share > 0, [_capacity(row) for row in rows], 0)
+    capacity = np.where(share > 0, [_capacity(row, plan) for row in rows], 0)
     if capacity.sum() < plan.patches:
         raise UsageError(
             "there are not as many different patches",
@@ -120,16 +123,20 @@ def _counts(rows: Sequence[Entry], plan: EpochPlan, rng: np.random.Generator) ->
         spare = np.where(counts < capacity, share, 0)
         # Systematic sampling: nobody is more than one visit off its share.
         order = rng.permutation(len(rows))
-        ends = np.cumsum(spare[order]) / spare.sum() * max(missing // plan.visit, 1) + rng.random()
+        ends = np.cumsum(spare[order]) / spare.sum() * max(missing // plan.visit, 1) + 0.999999 * rng.random()
         extra = np.zeros_like(counts)
         extra[order] = np.diff(np.floor(ends), prepend=0).astype(np.int64) * min(plan.visit, missing)
         counts = np.minimum(counts + extra, capacity)
     return counts
 
 
-def _capacity(row: Entry) -> int:
+def _capacity(row: Entry, plan: EpochPlan) -> int:
     """Return how many different patches a row surely has."""
-    return -(-row.voxels // row.lattice**3) * len(ROTATIONS) if row.lattice else row.voxels
+    return -(-row.voxels // row.lattice**3) * _turns(plan) if row.lattice else row.voxels
+
+
+def _turns(plan: EpochPlan) -> int:
+    return len(ROTATIONS) if plan.rotations else 1
 
 
 def draw_patches(visit: Visit, row: Entry, cells: Callable[[int], Cells], plan: EpochPlan) -> Iterator[PatchSpec]:
@@ -142,7 +149,11 @@ def draw_patches(visit: Visit, row: Entry, cells: Callable[[int], Cells], plan: 
     """
     rng = np.random.default_rng([plan.seed, plan.epoch, visit.row + 1])
     where = cells(visit.row)
-    centres, turns = _cubes(where, visit.total, rng) if row.lattice else _centres(where, visit.total, plan, rng)
+    if row.lattice:
+        centres, turns = _cubes(where, visit.total, _turns(plan), rng)
+    else:
+        centres = _centres(where, visit.total, plan, rng)
+        turns = rng.integers(_turns(plan), size=visit.total)
     if len(centres) < visit.total:
         raise UsageError(
             f"the target of {row.entry} has changed since the data set was built",
@@ -150,19 +161,17 @@ def draw_patches(visit: Visit, row: Entry, cells: Callable[[int], Cells], plan: 
             expected=f"at least {visit.total}",
             cure="build the data set again",
         )
-    drawn = rng.integers(len(ROTATIONS), size=visit.total) if plan.rotations and not row.lattice else turns
     first_kind = int(rng.integers(len(row.densities)))
     mirrored = rng.random(visit.total) < (0.5 if plan.mirrors else 0.0)
     seeds = rng.integers(2**62, size=visit.total)
     for k in range(visit.first, visit.first + visit.count):
         z, y, x = (float(value) for value in centres[k])
-        turn = int(drawn[k]) if plan.rotations else 0
         # The same for all that is cut at one go: it is read once.
         kind = row.densities[(first_kind + k // plan.visit) % len(row.densities)]
-        yield PatchSpec(visit.row, (z, y, x), kind, turn, bool(mirrored[k]), int(seeds[k]))
+        yield PatchSpec(visit.row, (z, y, x), kind, int(turns[k]), bool(mirrored[k]), int(seeds[k]))
 
 
-def _centres(cells: Cells, count: int, plan: EpochPlan, rng: np.random.Generator) -> tuple[Array, Array]:
+def _centres(cells: Cells, count: int, plan: EpochPlan, rng: np.random.Generator) -> Array:
     """Draw different voxels from the cells, and move the last of them off."""
     voxels = cells.side**3
     total = len(cells.corners) * voxels
@@ -184,14 +193,14 @@ def _centres(cells: Cells, count: int, plan: EpochPlan, rng: np.random.Generator
             centres[k] = moved[k]
     # Neighbours are cut one after the other, so that a visit reads few chunks of a large map; batches are mixed later.
     order = np.lexsort((*centres.T, *(centres // _NEIGHBOURHOOD).T))
-    return centres[order], np.zeros(len(centres), dtype=np.int64)
+    return np.asarray(centres[order])
 
 
-def _cubes(cells: Cells, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw cubes of a lattice, each in as many orientations as it takes."""
-    total = len(cells.corners) * len(ROTATIONS)
+def _cubes(cells: Cells, count: int, turns: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw cubes of a lattice, each in as many of its orientations as it takes."""
+    total = len(cells.corners) * turns
     drawn = rng.choice(total, size=min(count, total), replace=False)
-    return cells.corners[drawn // len(ROTATIONS)] + cells.side // 2, drawn % len(ROTATIONS)
+    return cells.corners[drawn // turns] + cells.side // 2, drawn % turns
 
 
 def _different(centres: Array) -> Array:
