@@ -100,7 +100,18 @@ def _mask(halves: HalfMaps, processing: Processing, kept: Array) -> Array | None
         return None
     if processing.mask == "sphere":
         return sphere(kept, halves.grid, halves.recipe.framing.padding)
-    return soft_edge(kept, processing.mask_edge / halves.grid.mean_voxel_size)
+    return near_edge(kept, processing.mask_edge / halves.grid.mean_voxel_size)
+
+
+def near_edge(mask: Array, width: float) -> Array:
+    """Return what `soft_edge` returns, from distances in the mask's own box alone, as most of a box is empty."""
+    box = bounding_box(mask)
+    soft = np.zeros(mask.shape, dtype=np.float32)
+    if box is not None:
+        reach = math.ceil(width)
+        part = tuple(slice(max(0, a - reach), b + reach) for a, b in zip(box.start, box.stop, strict=True))
+        soft[part] = soft_edge(mask[part], width)
+    return soft
 
 
 def _gain(halves: HalfMaps, processing: Processing) -> Array:
@@ -117,7 +128,7 @@ def _gain(halves: HalfMaps, processing: Processing) -> Array:
 
 def _fsc_weight(halves: HalfMaps, square: Array) -> Array:
     """Return sqrt(2 FSC / (1 + FSC)) of the masked halves' shells, at every coefficient."""
-    window = soft_edge(halves.mask, _FSC_EDGE)
+    window = near_edge(halves.mask, _FSC_EDGE)
     one, two = (fft.rfftn(half * window) for half in (halves.half_map_1, halves.half_map_2))
     width = 1 / min(halves.grid.extent)
     shell = np.rint(np.sqrt(square) / width).astype(np.int32)

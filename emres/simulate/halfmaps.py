@@ -141,13 +141,11 @@ def add_noise(signal: Signal, draw: int = 0) -> HalfMaps:
     rng = np.random.default_rng([recipe.seed, _NOISE, draw])
     gain = noise_gain(grid, recipe.noise, _axis(recipe))
     gain *= np.float32(signal.noise_scale)
-    halves = []
-    for _ in range(2):
-        half = draw_noise(grid, gain, recipe.symmetry, rng)
+    halves = [draw_noise(grid, gain, recipe.symmetry, rng) for _ in range(2)]
+    particle = sphere(signal.mask, grid, recipe.framing.padding) if recipe.framing.sphere else np.float32(1)
+    for half in halves:
         half += signal.density
-        if recipe.framing.sphere:
-            half *= sphere(signal.mask, grid, recipe.framing.padding)
-        halves.append(half)
+        half *= particle
     return HalfMaps(halves[0], halves[1], signal.mask, grid, recipe)
 
 
@@ -225,7 +223,8 @@ def sphere(mask: Array, grid: Grid, padding: float) -> Array:
     across = np.linalg.norm((corners[0] - centre[1:]) * sizes[1:], axis=1).max()
     up = np.abs((corners[1][:, 0] - centre[0]) * sizes[0]).max()
     radius = float(max(across, up)) + 0.4 * padding
-    z, y, x = (((np.arange(n) - c) * s) ** 2 for n, c, s in zip(grid.shape, centre, sizes, strict=True))
-    distance = np.sqrt(z[:, None, None] + y[:, None] + x).astype(np.float32)
-    fall = np.clip((distance - radius) / max(_SPHERE_EDGE, 3 * max(grid.voxel_size)), 0, 1)
-    return np.asarray(0.5 + 0.5 * np.cos(np.pi * fall), dtype=np.float32)
+    axes = (((np.arange(n) - c) * s) ** 2 for n, c, s in zip(grid.shape, centre, sizes, strict=True))
+    z, y, x = (axis.astype(np.float32) for axis in axes)
+    distance = np.sqrt(z[:, None, None] + y[:, None] + x)
+    fall = np.clip((distance - np.float32(radius)) / np.float32(max(_SPHERE_EDGE, 3 * max(grid.voxel_size))), 0, 1)
+    return np.asarray(np.float32(0.5) + np.float32(0.5) * np.cos(np.float32(np.pi) * fall))

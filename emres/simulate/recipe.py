@@ -5,13 +5,13 @@ Lengths are Å, B factors Å^2, whatever the voxel size. A recipe holds its seed
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from emres.errors import UsageError
+from emres.simulate.checked import Checked, one_of, within
 
 CTF_CORRECTIONS = ("none", "flipped", "wiener")
 MASKS = ("none", "molecule", "sphere")
@@ -24,36 +24,8 @@ _SQUARES = {"motion": ("radial", "field", "domain_b"), "envelope": ("b_factor",)
 _LENGTHS = {"motion": ("field_length",), "processing": ("low_pass",)}
 
 
-def _within(default: Any, low: float, high: float = math.inf) -> Any:
-    """Return a field with a default and the range that its value must lie in."""
-    return field(default=default, metadata={"range": (low, high)})
-
-
-def _one_of(default: str, choices: tuple[str, ...]) -> Any:
-    return field(default=default, metadata={"choices": choices})
-
-
-class _Checked:
-    """Refuses values that are out of range."""
-
-    def __post_init__(self) -> None:
-        for item in fields(self):  # type: ignore[arg-type]
-            name, value = f"{type(self).__name__.lower()}'s {item.name}", getattr(self, item.name)
-            if "choices" in item.metadata and value not in item.metadata["choices"]:
-                raise UsageError(f"a {name} is unknown", got=repr(value), expected=", ".join(item.metadata["choices"]))
-            if "range" in item.metadata:
-                _check_range(name, value, *item.metadata["range"])
-
-
-def _check_range(name: str, value: Any, low: float, high: float) -> None:
-    values = value if isinstance(value, tuple) else () if value is None else (value,)
-    if not all(math.isfinite(one) and low <= one <= high for one in values):
-        wanted = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
-        raise UsageError(f"a {name} is out of range", got=f"{value}", expected=wanted)
-
-
 @dataclass(frozen=True)
-class Framing(_Checked):
+class Framing(Checked):
     """The box that the reconstruction fills.
 
     Parameters
@@ -70,15 +42,15 @@ class Framing(_Checked):
         Nothing remains outside a sphere round the particle, as refinement programs leave it.
     """
 
-    padding: float = _within(18.0, 0, 500)
-    shape: tuple[int, int, int] | None = _within(None, 8)
+    padding: float = within(18.0, 0, 500)
+    shape: tuple[int, int, int] | None = within(None, 8)
     cubic: bool = False
     odd: bool = False
     sphere: bool = False
 
 
 @dataclass(frozen=True)
-class Motion(_Checked):
+class Motion(Checked):
     """What makes the resolution vary within a map.
 
     Parameters
@@ -97,17 +69,17 @@ class Motion(_Checked):
         Share of the occupancy that some regions lose.
     """
 
-    deposited: float = _within(1.0, 0, 20)
-    radial: float = _within(45.0, 0)
-    field: float = _within(45.0, 0)
-    field_length: float = _within(30.0, 1)
-    domains: int = _within(0, 0, 6)
-    domain_b: float = _within(0.0, 0)
-    fading: float = _within(0.0, 0, 1)
+    deposited: float = within(1.0, 0, 200)
+    radial: float = within(45.0, 0)
+    field: float = within(45.0, 0)
+    field_length: float = within(30.0, 1)
+    domains: int = within(0, 0, 6)
+    domain_b: float = within(0.0, 0)
+    fading: float = within(0.0, 0, 1)
 
 
 @dataclass(frozen=True)
-class Envelope(_Checked):
+class Envelope(Checked):
     """How an experiment weakens the signal with frequency.
 
     Parameters
@@ -121,14 +93,14 @@ class Envelope(_Checked):
         Modulation transfer at Nyquist; 1 for an ideal detector.
     """
 
-    b_factor: float = _within(90.0, 0)
-    ctf: str = _one_of("wiener", CTF_CORRECTIONS)
-    defocus: tuple[float, float] = _within((8000.0, 22000.0), 500, 100_000)
-    detector: float = _within(0.6, 0.05, 1)
+    b_factor: float = within(90.0, 0)
+    ctf: str = one_of("wiener", CTF_CORRECTIONS)
+    defocus: tuple[float, float] = within((8000.0, 22000.0), 500, 100_000)
+    detector: float = within(0.6, 0.05, 1)
 
 
 @dataclass(frozen=True)
-class Surroundings(_Checked):
+class Surroundings(Checked):
     """What is in the box beside the model, the same in both halves.
 
     Parameters
@@ -143,14 +115,14 @@ class Surroundings(_Checked):
         Base pairs of a duplex that leaves the molecule and gets lost; 0 for none.
     """
 
-    solvent: float = _within(0.3, 0, 0.95)
-    micelle: float = _within(0.0, 0, 2)
-    micelle_width: float = _within(18.0, 3, 60)
-    nucleic: int = _within(0, 0, 200)
+    solvent: float = within(0.3, 0, 0.95)
+    micelle: float = within(0.0, 0, 2)
+    micelle_width: float = within(18.0, 3, 60)
+    nucleic: int = within(0, 0, 200)
 
 
 @dataclass(frozen=True)
-class Noise(_Checked):
+class Noise(Checked):
     """Noise, independent in the two halves. Its strength follows from the recipe's resolution.
 
     Parameters
@@ -161,12 +133,12 @@ class Noise(_Checked):
         Noise power along one axis is 1 + anisotropy times the mean, across it 1 - anisotropy / 2.
     """
 
-    power: float = _within(0.5, -1, 3)
-    anisotropy: float = _within(0.0, 0, 1)
+    power: float = within(0.5, -1, 3)
+    anisotropy: float = within(0.0, 0, 1)
 
 
 @dataclass(frozen=True)
-class Processing(_Checked):
+class Processing(Checked):
     """What a depositor does to the average of two half maps; the default leaves it as it is.
 
     Parameters
@@ -191,18 +163,18 @@ class Processing(_Checked):
     """
 
     fsc_weighting: bool = False
-    sharpening: float = _within(0.0, -2000, 2000)
-    low_pass: float = _within(0.0, 0, 100)
-    mask: str = _one_of("none", MASKS)
-    mask_edge: float = _within(6.0, 0, 100)
-    region: float = _within(1.0, 0.01, 1)
+    sharpening: float = within(0.0, -2000, 2000)
+    low_pass: float = within(0.0, 0, 100)
+    mask: str = one_of("none", MASKS)
+    mask_edge: float = within(6.0, 0, 100)
+    region: float = within(1.0, 0.01, 1)
     crop: bool = False
-    crop_margin: float = _within(6.0, 0, 200)
-    voxel_size: float = _within(0.0, 0, 20)
+    crop_margin: float = within(6.0, 0, 200)
+    voxel_size: float = within(0.0, 0, 20)
 
 
 @dataclass(frozen=True)
-class Recipe(_Checked):
+class Recipe(Checked):
     """What a simulated map is like; two equal recipes give the same bytes.
 
     Parameters
@@ -239,11 +211,11 @@ class Recipe(_Checked):
     voxels of 1.5 Å at most; make the voxels smaller or the resolution coarser
     """
 
-    seed: int = _within(0, 0)
-    voxel_size: float = _within(1.06, 0.1, 50)
-    resolution: float = _within(3.2, 0.2, 500)
+    seed: int = within(0, 0)
+    voxel_size: float = within(1.06, 0.1, 50)
+    resolution: float = within(3.2, 0.2, 500)
     symmetry: str = "C1"
-    crowd: int = _within(1, 1, 6)
+    crowd: int = within(1, 1, 6)
     framing: Framing = Framing()
     motion: Motion = Motion()
     envelope: Envelope = Envelope()

@@ -95,6 +95,7 @@ def draw_recipe(
     size = voxel_size or _voxel_size(rng, extent, padding, box, resolution)
     sharp = resolution or _resolution(rng, size)
     unit = sharp**2
+    envelope = _envelope(rng, unit)
     symmetry = _symmetry(rng, extent, size, padding, box)
     return Recipe(
         seed=seed,
@@ -104,10 +105,10 @@ def draw_recipe(
         crowd=_crowd(extent, size) if symmetry == "C1" else 1,
         framing=_framing(rng, max(padding, 5 * size)),
         motion=_motion(rng, unit),
-        envelope=_envelope(rng, unit),
+        envelope=envelope,
         surroundings=_surroundings(rng, size),
         noise=Noise(float(rng.uniform(0, 1.3)), float(rng.uniform(0.2, 0.9)) if rng.random() < 0.4 else 0.0),
-        processing=draw_processing(seed, sharp, size),
+        processing=draw_processing(seed, sharp, size, envelope.b_factor),
     )
 
 
@@ -153,11 +154,11 @@ def _motion(rng: np.random.Generator, unit: float) -> Motion:
     swings = bool(rng.random() < 0.4)
     return Motion(
         deposited=float(rng.uniform(0, 2)) * unit / 10,
-        radial=float(rng.uniform(0, 6)) * unit,
-        field=float(rng.uniform(0.5, 5)) * unit,
+        radial=float(rng.uniform(0, 9)) * unit,
+        field=float(rng.uniform(1, 9)) * unit,
         field_length=float(rng.uniform(5, 16)) * math.sqrt(unit),
         domains=int(rng.integers(1, 4)) if swings else 0,
-        domain_b=float(rng.uniform(3, 20)) * unit if swings else 0.0,
+        domain_b=float(rng.uniform(5, 30)) * unit if swings else 0.0,
         fading=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.3 else 0.0,
     )
 
@@ -182,7 +183,9 @@ def _surroundings(rng: np.random.Generator, size: float) -> Surroundings:
     )
 
 
-def draw_processing(seed: int, resolution: float, voxel_size: float, *, same_grid: bool = False) -> Processing:
+def draw_processing(
+    seed: int, resolution: float, voxel_size: float, b_factor: float | None = None, *, same_grid: bool = False
+) -> Processing:
     """Draw what a depositor does; a quarter of the maps stay the plain average.
 
     Parameters
@@ -192,6 +195,8 @@ def draw_processing(seed: int, resolution: float, voxel_size: float, *, same_gri
         Å, of the whole map.
     voxel_size : float
         Å; from which the map may be resampled to 0.6-2.5 Å (coarse maps: to 0.7-1.4 of their own).
+    b_factor : float, optional
+        Å^2 that the map as a whole suffers, of which sharpening gives back a part; 8 resolution^2 by default.
     same_grid : bool
         Leave box and voxels as they are.
 
@@ -208,7 +213,7 @@ def draw_processing(seed: int, resolution: float, voxel_size: float, *, same_gri
         raise UsageError("a resolution is out of range", got=f"{resolution} Å", expected="above 0")
     rng = np.random.default_rng([seed, 1])
     plain, weighted, sharp, limited = (bool(rng.random() < share) for share in (0.25, 0.6, 0.75, 0.6))
-    strength = float(np.clip(rng.uniform(2, 14) * resolution**2, 0, max(200.0, 4 * resolution**2)))
+    strength = min(float(rng.uniform(0.2, 1.2)) * (b_factor or 8 * resolution**2), max(200.0, 4 * resolution**2))
     cut = float(rng.uniform(0.8, 1.15)) * resolution
     mask = str(rng.choice(["none", "none", "molecule", "sphere"]))
     edge = float(rng.uniform(2, 8)) * voxel_size

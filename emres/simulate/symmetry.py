@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-# Neighbouring copies stand this much closer than their boxes would: molecules are round.
-_PACKING = 0.8
+# How near the atoms of neighbouring copies come, Å, and of how many atoms that is judged.
+_CONTACT = 4.0
+_JUDGED = 1500
 
 
 def copies(atoms: Atoms, symmetry: str) -> tuple[Atoms, Array]:
@@ -37,9 +39,7 @@ def copies(atoms: Atoms, symmetry: str) -> tuple[Atoms, Array]:
         A point on the axis, in the middle of all.
     """
     order, dihedral = symmetry_order(symmetry)
-    half = np.ptp(atoms.positions, axis=0) / 2
-    away = 0.0 if order == 1 else _PACKING * (half[2] + (half[1] / math.tan(math.pi / order) if order > 2 else 0.0))
-    above = _PACKING * half[0] if dihedral else 0.0
+    away, above = _packed(atoms.positions - atoms.middle, order, dihedral)
     centre = atoms.middle - np.array([above, 0.0, away])
     offset = atoms.positions - centre
     turned = [offset @ _turn(2 * math.pi * k / order).T for k in range(order)]
@@ -53,6 +53,39 @@ def copies(atoms: Atoms, symmetry: str) -> tuple[Atoms, Array]:
         np.tile(atoms.occupancies, count),
     )
     return every, centre
+
+
+def _packed(offset: Array, order: int, dihedral: bool) -> tuple[float, float]:
+    """Return how far from the axis (along x) and from its middle (along z) a model stands, Å, to touch its copies."""
+    few = offset[:: max(1, len(offset) // _JUDGED)]
+    away = above = 0.0
+    if order > 1:
+        turn = _turn(2 * math.pi / order)
+        away = _nearest_free(few, np.array([0.0, 0.0, 1.0]), lambda here: here @ turn.T)
+    if dihedral:
+        ring = np.concatenate(
+            [(few + np.array([0.0, 0.0, away])) @ _turn(2 * math.pi * k / order).T for k in range(order)]
+        )
+        ring = ring[:: max(1, len(ring) // _JUDGED)]
+        above = _nearest_free(ring, np.array([1.0, 0.0, 0.0]), lambda here: here * np.array([-1.0, -1.0, 1.0]))
+    return away, above
+
+
+def _nearest_free(offset: Array, direction: Array, copy: Callable[[Array], Array]) -> float:
+    """Return the least shift along a direction, to 1 Å, with which a model and its copy do not touch."""
+    from scipy.spatial import KDTree
+
+    def free(shift: float) -> bool:
+        here = offset + shift * direction
+        return bool(KDTree(here).query(copy(here), distance_upper_bound=_CONTACT)[0].min() >= _CONTACT)
+
+    touching, apart = 0.0, float(np.ptp(offset, axis=0).max()) + _CONTACT
+    while not free(apart):
+        touching, apart = apart, 2 * apart
+    while apart - touching > 1:
+        middle = (touching + apart) / 2
+        touching, apart = (touching, middle) if free(middle) else (middle, apart)
+    return apart
 
 
 def _turn(angle: float) -> Array:
@@ -94,7 +127,7 @@ def symmetrised(volume: Array, symmetry: str) -> Array:
 
 
 def turns(shape: tuple[int, int], order: int) -> sparse.csr_array:
-    """Return the matrix that averages a flattened (y, x) plane over the turns by 360/order degrees."""
+    """Return the matrix that averages a flattened, periodic (y, x) plane over the turns by 360/order degrees."""
     from scipy import sparse
 
     ny, nx = shape
@@ -102,12 +135,12 @@ def turns(shape: tuple[int, int], order: int) -> sparse.csr_array:
     rows, columns, weights = [], [], []
     for k in range(order):
         turn = _turn(2 * math.pi * k / order)[1:, 1:]
-        there = np.clip(turn @ np.stack([y, x]) + (np.array(shape) - 1)[:, None] / 2, 0, np.array([[ny - 1], [nx - 1]]))
-        base = np.minimum(np.floor(there + 1e-9), np.array([[ny - 2], [nx - 2]])).astype(int)
+        there = turn @ np.stack([y, x]) + (np.array(shape) - 1)[:, None] / 2
+        base = np.floor(there + 1e-9).astype(int)
         part = np.clip(there - base, 0, 1)
         for step_y, step_x in ((0, 0), (0, 1), (1, 0), (1, 1)):
             rows.append(np.arange(ny * nx))
-            columns.append((base[0] + step_y) * nx + base[1] + step_x)
+            columns.append((base[0] + step_y) % ny * nx + (base[1] + step_x) % nx)
             weights.append(np.abs(1 - step_y - part[0]) * np.abs(1 - step_x - part[1]) / order)
     entries = (np.concatenate(weights).astype(np.float32), (np.concatenate(rows), np.concatenate(columns)))
     return sparse.csr_array(entries, shape=(ny * nx, ny * nx))
