@@ -94,7 +94,7 @@
 
   const DUST = 0.01; // of the largest piece
 
-  /** Drop the triangles of pieces that have less than a hundredth of the vertices of the largest. */
+  /** Drop the pieces that have less than a hundredth of the vertices of the largest. */
   const withoutDust = ({ vertices, faces }) => {
     const n = vertices.length / 3, parent = new Int32Array(n), size = new Int32Array(n);
     for (let k = 0; k < n; k++) parent[k] = k;
@@ -109,13 +109,19 @@
     }
     let largest = 0;
     for (let k = 0; k < n; k++) largest = Math.max(largest, ++size[root(k)]);
-    let kept = 0;
-    for (let f = 0; f < faces.length; f += 3) {
-      if (size[root(faces[f])] < DUST * largest) continue;
-      faces.copyWithin(kept, f, f + 3);
-      kept += 3;
+    let kept = 0, vertex = 0;
+    const renamed = new Int32Array(n);
+    const stays = Uint8Array.from(parent, (_, k) => (size[root(k)] >= DUST * largest ? 1 : 0));
+    for (let k = 0; k < n; k++) {
+      if (!stays[k]) continue;
+      vertices.copyWithin(3 * vertex, 3 * k, 3 * k + 3);
+      renamed[k] = vertex++;
     }
-    return { vertices, faces: faces.subarray(0, kept) };
+    for (let f = 0; f < faces.length; f += 3) {
+      if (!stays[faces[f]]) continue;
+      for (let c = 0; c < 3; c++) faces[kept++] = renamed[faces[f + c]];
+    }
+    return { vertices: vertices.subarray(0, 3 * vertex), faces: faces.subarray(0, kept) };
   };
 
   /** Normals of vertices (Å, z y x): the mean of those of the triangles round each, weighted by their areas. */
