@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from emres.run.masks import slabs
 from emres.volume.grid import Grid, make_volume
 
 Array = np.ndarray[Any, Any]
+
+_BEGUN = "moving"  # the fingerprint of what is being moved into place
 
 
 @dataclass(frozen=True)
@@ -181,33 +184,41 @@ class FilePlace(Place):
         """
         paths = {kind: self.path(name, kind) for kind in made.volumes}
         record = self._record(name)
-        ours = self._begun(record, fingerprint)
-        for path in (*paths.values(), record):
-            if path.exists() and not (self.overwrite or ours):
-                raise UsageError(f"{path} exists already", cure="pass --force to replace it")
-        facts = {**made.facts, "fingerprint": fingerprint, "kinds": list(paths)}
-        begun = record.with_name(f".{record.name}.begun")
-        with replaced_file(begun) as part:
-            part.write_text(fingerprint, encoding="utf-8")
-        try:
-            for kind, (values, grid) in made.volumes.items():
-                volume = make_volume(np.asarray(values, dtype=np.float32), grid, kind=kind)
-                write_mrc(paths[kind], volume, labels=[f"{made.facts['title']} (emres)"], overwrite=True)
-            with replaced_file(record) as part:
-                part.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        except BaseException:
-            for path in paths.values():
-                path.unlink(missing_ok=True)
-            raise
-        finally:
-            begun.unlink(missing_ok=True)
+        aside = record.with_name(f".{record.stem}.part")
+        with disk_errors(aside):
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with only_writer(aside):
+                # A run that was killed between two moves has left files of ours: they are not in the way.
+                begun = _content(aside / _BEGUN) == fingerprint
+                shutil.rmtree(aside, ignore_errors=True)
+                for path in (*paths.values(), record):
+                    if path.exists() and not (self.overwrite or begun):
+                        raise UsageError(f"{path} exists already", cure="pass --force to replace it")
+                self._write(aside, paths, made, fingerprint)
+                for path in paths.values():
+                    os.replace(aside / path.name, path)
+                facts = {**made.facts, "fingerprint": fingerprint, "kinds": list(paths)}
+                with replaced_file(record) as part:
+                    part.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                shutil.rmtree(aside)
         return {**made.told(), "output": [str(path) for path in paths.values()]}
 
     @staticmethod
-    def _begun(record: Path, fingerprint: str) -> bool:
-        """Tell whether a killed run was writing these very maps: then what it left is not in the way."""
-        begun = record.with_name(f".{record.name}.begun")
+    def _write(aside: Path, paths: Mapping[str, Path], made: Made, fingerprint: str) -> None:
+        """Write all files aside, or nothing."""
+        aside.mkdir()
         try:
-            return begun.read_text(encoding="utf-8") == fingerprint
-        except OSError:
-            return False
+            for kind, (values, grid) in made.volumes.items():
+                volume = make_volume(np.asarray(values, dtype=np.float32), grid, kind=kind)
+                write_mrc(aside / paths[kind].name, volume, labels=[f"{made.facts['title']} (emres)"])
+            (aside / _BEGUN).write_text(fingerprint, encoding="utf-8")
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return None
