@@ -25,6 +25,8 @@ _ALIKE, _MOST_GROUPS = 2.5, 8
 _MOST = np.float32(30)
 # A Gaussian whose transform has fallen to 1/e at frequency 1/resolution is the B factor 4 resolution^2.
 PLAIN_B_FACTOR = 4.0
+# Planes that are transformed at a time.
+_PLANES = 16
 # Where a molecule ends: sigma of the Gaussian that stands for an atom, Å, and the distance at which one alone ends.
 MASK_SIGMA, MASK_REACH = 2.0, 3.5
 
@@ -186,17 +188,16 @@ def scattering_spectrum(atoms: Atoms, grid: Grid, b_factor: float = 0.0) -> Arra
     (z, y, x // 2 + 1) complex64
         Nothing beyond the Nyquist sphere.
     """
-    from scipy import fft
-
     narrowest = 8 * math.pi**2 * (DRAWN_SIGMA * max(grid.voxel_size)) ** 2
     square = squared_frequency(grid)
     fine = _finer(grid)
     total = np.zeros(square.shape, dtype=np.complex64)
     for group in _alike(atoms, narrowest):
         blur = narrowest - float(group.b_factors.min())
-        spectrum = _coarse(fft.rfftn(_drawn(group, fine, blur)), grid)
+        spectrum = _transform(_drawn(group, fine, blur), grid)
         spectrum *= np.exp(np.minimum(square * np.float32((blur - b_factor) / 4), _MOST))
         total += spectrum
+        del spectrum
     total *= np.float32(grid.voxels / fine.voxels)
     total[square >= (0.5 / max(grid.voxel_size)) ** 2 * (1 - 1e-6)] = 0
     return total
@@ -209,11 +210,25 @@ def _finer(grid: Grid) -> Grid:
     return Grid((sides[0], sides[1], sides[2]), (sizes[0], sizes[1], sizes[2]), grid.origin)
 
 
-def _coarse(spectrum: Array, grid: Grid) -> Array:
-    """Return those coefficients of a finer grid's half-complex transform that a grid has, a copy."""
+def _transform(density: Array, grid: Grid) -> Array:
+    """Return those coefficients of a finer grid's half-complex transform that a grid has: (z, y, x // 2 + 1) complex64.
+
+    Some planes at a time, so that the finer transform never exists as a whole.
+    """
+    from scipy import fft
+
     nz, ny, nx = grid.shape
     z, y = (np.rint(np.fft.fftfreq(n) * n).astype(int) for n in (nz, ny))
-    return np.ascontiguousarray(spectrum[z[:, None], y, : nx // 2 + 1])
+    columns = np.empty((len(density), ny, nx // 2 + 1), dtype=np.complex64)
+    for start in range(0, len(density), _PLANES):
+        part = slice(start, start + _PLANES)
+        columns[part] = fft.rfft2(density[part])[:, y, : nx // 2 + 1]
+    del density
+    spectrum = np.empty((nz, ny, nx // 2 + 1), dtype=np.complex64)
+    for start in range(0, ny, _PLANES):
+        rows = slice(start, start + _PLANES)
+        spectrum[:, rows] = fft.fft(columns[:, rows], axis=0)[z]
+    return spectrum
 
 
 def _alike(atoms: Atoms, narrowest: float) -> list[Atoms]:
@@ -280,8 +295,9 @@ def molecule_mask(atoms: Atoms, grid: Grid, sigma: float = MASK_SIGMA) -> Array:
     sigma = max(sigma, *grid.voxel_size)
     index = np.rint((atoms.positions - np.array(grid.origin)) / np.array(grid.voxel_size)).astype(int)
     flat = np.ravel_multi_index(tuple(index.T), grid.shape, mode="wrap")
-    count = np.bincount(flat, minlength=grid.voxels).astype(np.float32).reshape(grid.shape)
-    spectrum = fft.rfftn(count)
+    count = np.zeros(grid.voxels, dtype=np.float32)
+    np.add.at(count, flat, np.float32(1))
+    spectrum = fft.rfftn(count.reshape(grid.shape), overwrite_x=True)
     spectrum *= np.exp(squared_frequency(grid) * (-2 * math.pi**2 * sigma**2))
     smooth = fft.irfftn(spectrum, s=grid.shape, overwrite_x=True)
     peak = math.prod(grid.voxel_size) / ((2 * math.pi) ** 1.5 * sigma**3)

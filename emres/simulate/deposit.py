@@ -45,10 +45,13 @@ def deposit(halves: HalfMaps, processing: Processing | None = None) -> tuple[Arr
         half maps' grid can be carried over (`emres.volume.resample`).
     """
     processing = halves.recipe.processing if processing is None else processing
-    density = (halves.half_map_1 + halves.half_map_2) / np.float32(2)
-    if processing.fsc_weighting or processing.sharpening or processing.low_pass:
+    filtered = processing.fsc_weighting or processing.sharpening or processing.low_pass
+    gain = _gain(halves, processing) if filtered else None
+    density = halves.half_map_1 + halves.half_map_2
+    density *= np.float32(0.5)
+    if gain is not None:
         spectrum = fft.rfftn(density)
-        spectrum *= _gain(halves, processing)
+        spectrum *= gain
         density = fft.irfftn(spectrum, s=density.shape, overwrite_x=True)
     kept = kept_region(halves, processing)
     grid = deposited_grid(halves, processing, kept)
@@ -119,25 +122,43 @@ def _gain(halves: HalfMaps, processing: Processing) -> Array:
     square = squared_frequency(halves.grid)
     gain = np.exp(np.minimum(square * np.float32(-processing.sharpening / 4), np.float32(_MOST_SHARPENING)))
     if processing.fsc_weighting:
-        gain *= _fsc_weight(halves, square)
+        weight, width = fsc_weight(halves)
+        for plane, row in zip(gain, square, strict=True):
+            plane *= weight[_shells(row, width)]
     if processing.low_pass:
-        cut, frequency = 1 / processing.low_pass, np.sqrt(square)
-        gain *= 0.5 - 0.5 * np.tanh((frequency - cut) / (_SOFT_CUT * cut))
-    return np.asarray(gain, dtype=np.float32)
+        cut = np.float32(1 / processing.low_pass)
+        offset = np.sqrt(square, out=square)
+        offset -= cut
+        offset /= np.float32(_SOFT_CUT) * cut
+        gain *= np.float32(0.5) - np.float32(0.5) * np.tanh(offset, out=offset)
+    return np.asarray(gain)
 
 
-def _fsc_weight(halves: HalfMaps, square: Array) -> Array:
-    """Return sqrt(2 FSC / (1 + FSC)) of the masked halves' shells, at every coefficient."""
+def fsc_weight(halves: HalfMaps) -> tuple[Array, float]:
+    """Return sqrt(2 FSC / (1 + FSC)) of the halves in a soft mask, in shells, and the width of a shell (1/Å).
+
+    Returns
+    -------
+    weight : (shells,) float32
+        0 from the first shell on where the FSC is below 0.05.
+    width : float
+    """
     window = near_edge(halves.mask, _FSC_EDGE)
     one, two = (fft.rfftn(half * window) for half in (halves.half_map_1, halves.half_map_2))
     width = 1 / min(halves.grid.extent)
-    shell = np.rint(np.sqrt(square) / width).astype(np.int32)
-    cross, power_1, power_2 = (
-        np.bincount(shell.ravel(), weights=values.ravel())
-        for values in ((one * two.conj()).real, np.abs(one) ** 2, np.abs(two) ** 2)
-    )
-    fsc = np.clip(cross / np.maximum(np.sqrt(power_1 * power_2), 1e-30), 0, 1)
+    square = squared_frequency(halves.grid)
+    count = int(_shells(square.max(), width)) + 1
+    sums = np.zeros((3, count))
+    for first, second, row in zip(one, two, square, strict=True):
+        products = ((first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2)
+        shell = _shells(row, width).ravel()
+        sums += [np.bincount(shell, weights=values.ravel(), minlength=count) for values in products]
+    fsc = np.clip(sums[0] / np.maximum(np.sqrt(sums[1] * sums[2]), 1e-30), 0, 1)
     fsc[:2] = 1  # two or three coefficients say nothing, and an error here would wipe out the map
     first_noise = int(np.argmax(fsc < _FSC_NOISE)) if (fsc < _FSC_NOISE).any() else fsc.size
     fsc[first_noise:] = 0
-    return np.asarray(np.sqrt(2 * fsc / (1 + fsc))[shell], dtype=np.float32)
+    return np.asarray(np.sqrt(2 * fsc / (1 + fsc)), dtype=np.float32), width
+
+
+def _shells(square: Array, width: float) -> Array:
+    return np.asarray(np.rint(np.sqrt(square) / np.float32(width)), dtype=np.int64)

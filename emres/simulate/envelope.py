@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 WAVELENGTH, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST = 0.0197, 2.7e7, 0.1
 # Noise over signal that the Wiener filter assumes.
 _WIENER = 0.1
-_DEFOCI, _FREQUENCIES = 128, 512
+_DEFOCI, _FREQUENCIES = 512, 512
 
 
 def envelope_gain(square: Array, envelope: Envelope, nyquist: float) -> Array:

@@ -27,7 +27,7 @@ from emres.volume.grid import Grid
 Array = np.ndarray[Any, Any]
 
 # Volumes of float32 that a simulation holds at its worst moment, the two half maps with it (measured: benchmarks).
-VOLUMES = 7
+VOLUMES = 8
 # Streams of random numbers: one for each theme, so that more of one thing does not change another.
 _CROWD, _DUPLEX, _MOTION, _BELT, _AXIS, _NOISE = range(6)
 # The edge of a particle's sphere, Å.
