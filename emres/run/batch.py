@@ -18,6 +18,7 @@ from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError
 from emres.run.estimate import HALF_MAPS, estimate_job
 from emres.run.export import export_mrc, export_name
+from emres.run.failures import FailureLog
 from emres.run.fetch import FetchPlan, fetch_into_store, find_entry
 from emres.run.jobs import Job, run_timed
 from emres.run.methods import is_method, make_recipe
@@ -105,10 +106,11 @@ def run_batch(
     Outcome
         In the order in which entries end. Closing the generator stops after the stages under way.
     """
-    queue = iter(dict.fromkeys(names))
+    queue, log = iter(dict.fromkeys(names)), FailureLog(plan.store, plan.model)
     if client is None:
         for name in queue:
             outcome = _conduct(name, plan, None, report)
+            log.note(outcome)
             report(name, outcome.status, 1, 1)
             yield outcome
         return
@@ -127,6 +129,7 @@ def run_batch(
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in ended:
                     outcome = future.result()
+                    log.note(outcome)
                     report(outcome.name, outcome.status, 1, 1)
                     yield outcome
         finally:
