@@ -9,7 +9,7 @@ resolution of two steps before. Details that the paper leaves open were found by
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,20 +18,16 @@ import torch
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import paired_halves
-from emres.estimators.monogenic import FourierSpace, MonogenicAmplitude, Voxels
-from emres.volume.fourier import as_tensor, gaussian_filter, voxel_sizes
+from emres.estimators.monogenic import MonogenicAmplitude, Voxels
+from emres.estimators.monores_sweep import Level, Noise, Sweep, quantile, scan
+from emres.volume.fourier import as_tensor, gaussian_filter
 from emres.volume.grid import Triple
 
 # Blurs of the amplitude (for the mask) and of the answer, exp(-r^2 / w^2) with w of 4 and 3 voxels.
 MASK_SIGMA = 4 / math.sqrt(2)
 ANSWER_SIGMA = 3 / math.sqrt(2)
-# One-sided 95 % of the normal distribution; share of the mask at which the sweep ends; signal worth going on for.
-Z_SCORE = 1.645
-LEFT_SHARE = 0.025
-SIGNAL_SHARE = 0.001
-
-# Given a frequency (1/voxel): the envelope at the voxels of the molecule, and the noise's values.
-Levels = Callable[[float], tuple[torch.Tensor, torch.Tensor]]
+# Levels whose noise is measured before the signal's: the envelopes of both halves at once would not fit in memory.
+_TOGETHER = 8
 
 
 def monores(
@@ -81,21 +77,14 @@ def monores(
             got="a mask that fills the box",
             cure="pass a smaller mask, or the half maps",
         )
-    space = FourierSpace.of(density)
-    amplitude = MonogenicAmplitude(density, space)
-    envelope = gaussian_filter(amplitude.unfiltered(), MASK_SIGMA)
-    inside &= envelope >= quantile(envelope[outside], significance)
-    if not bool(inside.any()):
-        raise UsageError("no voxel of the mask rises above the solvent", cure="pass a mask that fits the map")
     sweep = Sweep.of(density, voxel_size, coarsest, finest, step)
-    voxels = Voxels.of(inside | outside)
-    is_inside, is_outside = (torch.nonzero(voxels.take(region)).squeeze(1) for region in (inside, outside))
+    amplitude, solvent = MonogenicAmplitude(density.shape, density.device).load(density), Voxels.of(outside)
+    _drop_what_looks_like_solvent(inside, amplitude, solvent, significance)
+    molecule = Voxels.of(inside)
 
-    def signal_and_noise(frequency: float) -> tuple[torch.Tensor, torch.Tensor]:
-        envelope = amplitude(space.band(frequency), voxels)
-        return envelope[is_inside], envelope[is_outside]
-
-    return _estimate(sweep, inside, signal_and_noise, significance, "single")
+    values, last = scan(sweep, len(molecule), _from_one_map(amplitude, sweep, molecule, solvent, significance))
+    del amplitude
+    return _estimate(sweep, inside, values, last, significance, "single")
 
 
 def monores_halves(
@@ -133,66 +122,60 @@ def monores_halves(
     """
     first, second = paired_halves(half_map_1, half_map_2, device)
     inside = _inside(mask, first)
-    space = FourierSpace.of(first)
-    mean, noise = (MonogenicAmplitude(part / 2, space) for part in (first + second, first - second))
     sweep = Sweep.of(first, voxel_size, coarsest, finest, step)
-    voxels = Voxels.of(inside)
+    molecule = Voxels.of(inside)
 
-    def signal_and_noise(frequency: float) -> tuple[torch.Tensor, torch.Tensor]:
-        band = space.band(frequency)
-        return mean(band, voxels), noise(band, voxels)
-
-    return _estimate(sweep, inside, signal_and_noise, significance, "halves")
+    values, last = scan(sweep, len(molecule), _from_half_maps(first, second, sweep, molecule, significance))
+    return _estimate(sweep, inside, values, last, significance, "halves")
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The resolutions that are tried, coarse to fine.
+class Combined:
+    """Half the first volume and a share of the second, computed where it is looked at.
 
     Parameters
     ----------
-    resolutions : tuple of float, Å
-        Each a whole number of Fourier pixels of the longest edge.
-    voxel_size : float, Å
-    step : float, Å
+    first, second : (z, y, x) float32
+    share : float
     """
 
-    resolutions: tuple[float, ...]
-    voxel_size: float
-    step: float
+    first: torch.Tensor
+    second: torch.Tensor
+    share: float
 
-    @classmethod
-    def of(
-        cls, volume: torch.Tensor, voxel_size: float | Triple, coarsest: float | None, finest: float | None, step: float
-    ) -> Sweep:
-        """Return the sweep for a volume; lengths in Å."""
-        voxel = sum(voxel_sizes(voxel_size)) / 3
-        start, stop = coarsest or max(15.0, 6 * voxel), max(finest or 0.0, 2 * voxel)
-        if step <= 0 or start <= stop:
-            raise UsageError(
-                "a sweep has no steps",
-                got=f"{start:g} to {stop:g} Å in steps of {step:g} Å",
-                expected="from coarse to fine",
-            )
-        edge = max(volume.shape) * voxel
-        count = math.floor((start - stop) / step + 1e-6) + 1
-        pixels = [math.floor(edge / (start - i * step) + 0.5) for i in range(count)]
-        return cls(tuple(edge / pixel for pixel in dict.fromkeys(pixels) if pixel > 0), voxel, step)
+    def __getitem__(self, sections: slice) -> torch.Tensor:
+        """Return some sections along z."""
+        return (self.first[sections] * 0.5).add_(self.second[sections], alpha=self.share)
 
 
-def quantile(values: torch.Tensor, share: float) -> float:
-    """Return the value that a share of a one-dimensional tensor does not exceed."""
-    rank = min(int(share * values.numel()) + 1, values.numel())
-    return float(torch.kthvalue(values, rank).values)
+def _from_one_map(
+    amplitude: MonogenicAmplitude, sweep: Sweep, molecule: Voxels, solvent: Voxels, significance: float
+) -> Iterator[Level]:
+    for frequency in sweep.frequencies:
+        signal, noise = amplitude.beyond(frequency, molecule, solvent)
+        yield signal, Noise.of(noise, significance)
 
 
-def _estimate(sweep: Sweep, inside: torch.Tensor, signal_and_noise: Levels, significance: float, mode: str) -> Estimate:
-    raw, last = _scan(sweep, inside, signal_and_noise, significance)
+def _from_half_maps(
+    first: torch.Tensor, second: torch.Tensor, sweep: Sweep, molecule: Voxels, significance: float
+) -> Iterator[Level]:
+    amplitude = MonogenicAmplitude(first.shape, first.device)
+    for start in range(0, len(sweep.frequencies), _TOGETHER):
+        together = sweep.frequencies[start : start + _TOGETHER]
+        amplitude.load(Combined(first, second, -0.5))
+        noises = [Noise.of(amplitude.beyond(frequency, molecule)[0], significance) for frequency in together]
+        amplitude.load(Combined(first, second, 0.5))
+        for frequency, noise in zip(together, noises, strict=True):
+            yield amplitude.beyond(frequency, molecule)[0], noise
+
+
+def _estimate(
+    sweep: Sweep, inside: torch.Tensor, values: torch.Tensor, last: float, significance: float, mode: str
+) -> Estimate:
     coarsest, finest = sweep.resolutions[0], sweep.resolutions[-1]
-    answer = _smooth(raw, inside, last)
-    at_start = inside & (raw >= coarsest - 1e-3)
-    capped = at_start | (inside & (raw <= finest + 1e-3))
-    total = float(inside.sum())
+    answer = _smooth(values, inside, last)
+    at_start = values >= coarsest - 1e-3
+    capped = at_start | (values <= finest + 1e-3)
     return Estimate(
         resolution=answer.cpu().numpy(),
         method="monores",
@@ -200,48 +183,26 @@ def _estimate(sweep: Sweep, inside: torch.Tensor, signal_and_noise: Levels, sign
         threshold=significance,
         window=0.0,
         parameters={"mode": mode, "coarsest": coarsest, "finest": finest, "step": sweep.step, "last": last},
-        capped_share=float(capped.sum()) / total,
-        unresolved_share=float(at_start.sum()) / total,
+        capped_share=float(capped.float().mean()),
+        unresolved_share=float(at_start.float().mean()),
     )
 
 
-def _scan(
-    sweep: Sweep, inside: torch.Tensor, signal_and_noise: Levels, significance: float
-) -> tuple[torch.Tensor, float]:
-    """Return the resolution at which every voxel closed, 0 where none did, and the last one tried."""
-    count = int(inside.sum())
-    resolution, failures = torch.zeros((2, count), device=inside.device)
-    active, strongest = torch.ones(count, dtype=torch.bool, device=inside.device), 0.0
-    last = sweep.resolutions[0]
-    for i, level in enumerate(sweep.resolutions):
-        envelope, noise = signal_and_noise(sweep.voxel_size / level)
-        signal = envelope[active]
-        strongest = max(strongest, float(signal.mean()))
-        if float(signal.mean()) < SIGNAL_SHARE * strongest or _z_score(signal, noise) < Z_SCORE:
-            if i == 0:
-                resolution.fill_(level)  # noise alone: "this or worse", not an empty map
-            break
-        last = level
-        above = active & (envelope > quantile(noise, significance))
-        resolution.masked_fill_(above, level)
-        failures = torch.where(active & ~above, failures + 1, 0)
-        closed = failures >= 2
-        resolution.masked_fill_(closed, sweep.resolutions[max(i - 2, 0)])
-        active &= ~closed
-        if float(active.sum()) < LEFT_SHARE * count:
-            break
-    return torch.zeros(inside.shape, device=inside.device).masked_scatter_(inside, resolution), last
-
-
-def _smooth(raw: torch.Tensor, inside: torch.Tensor, last: float) -> torch.Tensor:
+def _smooth(values: torch.Tensor, inside: torch.Tensor, last: float) -> torch.Tensor:
     """Return the finer of the raw answer and its blur, the surroundings filled with the median."""
-    filled = torch.where(raw < last - 1e-3, raw[inside].median(), raw)
-    return torch.where(inside, torch.minimum(gaussian_filter(filled, ANSWER_SIGMA), filled), 0.0)
+    filled = torch.full(inside.shape, float(values.median()), device=inside.device)
+    filled.masked_scatter_(inside, torch.where(values < last - 1e-3, values.median(), values))
+    return torch.minimum(gaussian_filter(filled, ANSWER_SIGMA), filled).masked_fill_(~inside, 0.0)
 
 
-def _z_score(signal: torch.Tensor, noise: torch.Tensor) -> float:
-    spread = signal.var() / signal.numel() + noise.var() / noise.numel()
-    return float((signal.mean() - noise.mean()) / spread.sqrt().clamp_min(1e-30))
+def _drop_what_looks_like_solvent(
+    inside: torch.Tensor, amplitude: MonogenicAmplitude, solvent: Voxels, significance: float
+) -> None:
+    """Take the voxels out of a mask whose blurred envelope does not exceed a quantile of the solvent's."""
+    signal, noise = amplitude.blurred(MASK_SIGMA, Voxels.of(inside), solvent)
+    inside.masked_scatter_(inside.clone(), signal >= quantile(noise, significance))
+    if not bool(inside.any()):
+        raise UsageError("no voxel of the mask rises above the solvent", cure="pass a mask that fits the map")
 
 
 def _inside(mask: Any, volume: torch.Tensor) -> torch.Tensor:
@@ -257,6 +218,5 @@ def _inside(mask: Any, volume: torch.Tensor) -> torch.Tensor:
 
 def _inscribed_sphere(volume: torch.Tensor) -> torch.Tensor:
     """Tell which voxels lie in the sphere of the longest edge: reconstructions leave nothing in the corners."""
-    z, y, x = ((torch.arange(n, device=volume.device) - n // 2).square() for n in volume.shape)
-    distance_squared: torch.Tensor = z[:, None, None] + y[None, :, None] + x[None, None, :]
-    return distance_squared <= (max(volume.shape) // 2) ** 2
+    z, y, x = ((torch.arange(n, device=volume.device, dtype=torch.int32) - n // 2).square() for n in volume.shape)
+    return z[:, None, None] + y[None, :, None] <= (max(volume.shape) // 2) ** 2 - x[None, None, :]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from emres.estimators.monogenic import FLANK, FourierSpace, MonogenicAmplitude, Voxels
+from emres.estimators import monogenic
+from emres.estimators.monogenic import FLANK, MonogenicAmplitude, Voxels
 from emres.volume.fourier import inverse_transform
 
 # Odd edges: an even one has a Nyquist plane, whose sign the two ways round choose differently.
@@ -14,6 +15,10 @@ SHAPE = (21, 25, 27)
 @pytest.fixture
 def volume() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(3).normal(size=SHAPE).astype(np.float32))
+
+
+def everywhere(shape: tuple[int, ...]) -> Voxels:
+    return Voxels.of(torch.ones(shape, dtype=torch.bool))
 
 
 def raised_cosine(share: np.ndarray) -> np.ndarray:
@@ -33,21 +38,39 @@ def envelope_of_the_high_passed(volume: np.ndarray, frequency: float) -> np.ndar
 
 @pytest.mark.parametrize("frequency", [0.04, 0.15, 0.3, 0.5])
 def test_the_amplitude_is_that_of_the_high_passed_volume(frequency, volume):
-    space = FourierSpace.of(volume)
-    everywhere = Voxels.of(torch.ones(SHAPE, dtype=torch.bool))
-    found = MonogenicAmplitude(volume, space)(space.band(frequency), everywhere).reshape(SHAPE)
-    np.testing.assert_allclose(found, envelope_of_the_high_passed(volume.numpy(), frequency), atol=1e-4)
+    amplitude = MonogenicAmplitude(volume.shape, volume.device).load(volume)
+    (found,) = amplitude.beyond(frequency, everywhere(SHAPE))
+    np.testing.assert_allclose(found.reshape(SHAPE), envelope_of_the_high_passed(volume.numpy(), frequency), atol=1e-4)
 
 
 def test_a_plane_wave_has_its_own_height_everywhere():
     wave = torch.cos(2 * torch.pi * 5 * torch.arange(30) / 30).mul(3.0).expand(30, 30, 30).contiguous()
-    unfiltered = MonogenicAmplitude(wave, FourierSpace.of(wave)).unfiltered()
-    torch.testing.assert_close(unfiltered, torch.full_like(wave, 3.0), rtol=1e-4, atol=1e-4)
+    (blurred,) = MonogenicAmplitude(wave.shape, wave.device).load(wave).blurred(2.0, everywhere(wave.shape))
+    torch.testing.assert_close(blurred, torch.full((wave.numel(),), 3.0), rtol=1e-4, atol=1e-4)
 
 
-def test_voxels_are_taken_in_the_order_of_a_mask(volume):
-    mask = volume > 1.0
-    torch.testing.assert_close(Voxels.of(mask).take(volume), volume[mask])
+def test_another_volume_can_be_taken_after_the_first(volume):
+    used = MonogenicAmplitude(volume.shape, volume.device).load(volume + 1.0)
+    used.beyond(0.3, everywhere(SHAPE))
+    fresh = MonogenicAmplitude(volume.shape, volume.device).load(volume)
+    torch.testing.assert_close(
+        used.load(volume).beyond(0.2, everywhere(SHAPE)), fresh.beyond(0.2, everywhere(SHAPE)), rtol=0, atol=0
+    )
+
+
+def test_values_come_in_the_order_of_a_mask(volume):
+    amplitude = MonogenicAmplitude(volume.shape, volume.device).load(volume)
+    everything, some = amplitude.beyond(0.2, everywhere(SHAPE), Voxels.of(volume > 1.0))
+    torch.testing.assert_close(some, everything.reshape(SHAPE)[volume > 1.0])
+
+
+def test_few_planes_at_a_time_give_the_same_as_all_at_once(volume, monkeypatch):
+    def found() -> torch.Tensor:
+        return MonogenicAmplitude(volume.shape, volume.device).load(volume).beyond(0.2, Voxels.of(volume > 0))[0]
+
+    together = found()
+    monkeypatch.setattr(monogenic, "_AT_ONCE_CPU", 1000)
+    torch.testing.assert_close(found(), together)
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 8), (5, 6, 9)])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from emres.errors import UsageError
-from emres.estimators.monores import Sweep, monores, monores_halves
+from emres.estimators.monores import monores, monores_halves
+from emres.estimators.monores_sweep import Sweep
 from emres.volume.fourier import as_tensor
 
 
