@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     help="local_resolution/NAME, for --neuroglancer.  [default: the local resolution that was written last]",
 )
 @click.option(
-    "--palette", default="rainbow", show_default=True, metavar="NAME", help="rainbow, viridis, cividis; sliders follow."
+    "--palette",
+    default="rainbow",
+    show_default=True,
+    metavar="NAME",
+    help="rainbow, viridis or cividis, for --neuroglancer.",
 )
 @click.option(
     "--client",

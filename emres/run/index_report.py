@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres import __version__
+from emres.archive.attributes import grid_from_attributes
 from emres.archive.disk import replaced_file
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError, UsageError
@@ -20,8 +21,6 @@ from emres.run.outcome import Report, no_report
 from emres.volume.grid import make_volume
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from emres.view.report.index import IndexRow
 
 MOST_BYTES = 15_000_000  # of the page
@@ -140,14 +139,15 @@ def _picture(group: EntryGroup, result: str | None, most: int) -> bytes:
     from emres.view.thumbnail import thumbnail
 
     try:
-        kind = kind_of(group, result)
-        density = group.attributes(kind).get("source_kind", "map") if kind else "map"
-        levels = range(min(group.levels(density), group.levels(kind or density)))
-        level = next((k for k in reversed(levels) if max(group.grid(density, k).shape) >= _DRAWN), 0)
-        return thumbnail(_volume(group, density, level), _volume(group, kind or density, level), most) or b""
-    except EmresError:  # a row without a picture is a row
+        kind = kind_of(group, result) or "map"
+        facts = group.attributes(kind)
+        density = facts.get("source_kind", "map")
+        # Read once: thousands of entries are waiting.
+        grids = [grid_from_attributes(level) for level in facts["levels"]]
+        level = next((k for k in reversed(range(len(grids))) if max(grids[k].shape) >= _DRAWN), 0)
+        volumes = [
+            make_volume(np.asarray(group.array(part, level)[...]), grids[level], kind=part) for part in (density, kind)
+        ]
+        return thumbnail(volumes[0], volumes[1], most) or b""
+    except (EmresError, KeyError):  # a row without a picture is a row
         return b""
-
-
-def _volume(group: EntryGroup, kind: str, level: int) -> xr.DataArray:
-    return make_volume(np.asarray(group.array(kind, level)[...]), group.grid(kind, level), kind=kind)
