@@ -81,7 +81,6 @@ def monores(
     amplitude, solvent = MonogenicAmplitude(density.shape, density.device).load(density), Voxels.of(outside)
     _drop_what_looks_like_solvent(inside, amplitude, solvent, significance)
     molecule = Voxels.of(inside)
-
     values, last = scan(sweep, len(molecule), _from_one_map(amplitude, sweep, molecule, solvent, significance))
     del amplitude
     return _estimate(sweep, inside, values, last, significance, "single")
@@ -124,7 +123,6 @@ def monores_halves(
     inside = _inside(mask, first)
     sweep = Sweep.of(first, voxel_size, coarsest, finest, step)
     molecule = Voxels.of(inside)
-
     values, last = scan(sweep, len(molecule), _from_half_maps(first, second, sweep, molecule, significance))
     return _estimate(sweep, inside, values, last, significance, "halves")
 

@@ -84,8 +84,8 @@ ESTIMATORS: Mapping[str, Estimator] = {
         {"box": "box_size", "step": "step", "min_resolution": "finest"},
         whole=("box", "step"),
     ),
-    "monores": Estimator("emres.estimators.monores", "monores", False, True, _SWEEP, volumes=25),
-    "monores-half": Estimator("emres.estimators.monores", "monores_halves", True, True, _SWEEP, volumes=25),
+    "monores": Estimator("emres.estimators.monores", "monores", False, True, _SWEEP, volumes=12),
+    "monores-half": Estimator("emres.estimators.monores", "monores_halves", True, True, _SWEEP, volumes=12),
     "resmap": Estimator("emres.estimators.resmap", "resmap", False, True, _SWEEP, unresolved=100.0),
 }
 
