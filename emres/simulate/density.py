@@ -20,7 +20,7 @@ DRAWN_SIGMA, OVERSAMPLING = 0.7, 4 / 3
 # Density below this share of an atom's own is not drawn: gemmi's default.
 CUTOFF = 1e-5
 # Atoms whose B factors differ by up to so many times that of the narrowest are drawn together; at most so many groups.
-_ALIKE, _MOST_GROUPS = 2.5, 8
+_ALIKE, _MOST_GROUPS = 1.5, 8
 # Exponent that undoing a blur never exceeds.
 _MOST = np.float32(30)
 # A Gaussian whose transform has fallen to 1/e at frequency 1/resolution is the B factor 4 resolution^2.

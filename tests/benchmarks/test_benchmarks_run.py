@@ -9,7 +9,7 @@ import pytest
 from benchmarks.__main__ import main, names
 from benchmarks.report import Row, markdown
 
-OURS = ("ingest", "loader", "memory", "prediction_overhead", "startup")
+OURS = ("ingest", "loader", "memory", "prediction_overhead", "simulate", "startup")
 
 
 def test_every_benchmark_is_found() -> None:
