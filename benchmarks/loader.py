@@ -25,7 +25,7 @@ from emres.volume.grid import Grid
 
 SIDES = {"small": 48, "full": 192, "large": 256}  # voxels of a map
 ENTRIES = {"small": 2, "full": 6, "large": 12}
-PATCHES = {"small": 64, "full": 768, "large": 3072}
+PATCHES = {"small": 64, "full": 384, "large": 3072}
 VOXEL_SIZE = 1.06  # Å
 WANTED = 2.0  # times the seconds from memory
 TARGET = "local_resolution/fsc"
@@ -36,16 +36,19 @@ def measure(size: str) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         dataset = data_set(Path(folder), SIDES[size], ENTRIES[size])
-        for side in (32,) if size == "small" else (32, 48):
+        for side, ways in ((32, list(WAYS)), (48, ["2 threads", "2 processes"])):
             stored = patch_stream(dataset, side=side, count=PATCHES[size])
             held = PatchStream(InMemory.of(stored), stored.epoch, stored.cut, stored.plan)
-            for how, run in WAYS.items():
-                seconds = side_by_side(partial(run, stored), partial(run, held))
-                rates = [PATCHES[size] / each for each in seconds]
-                told = f"{rates[0]:.0f} patches/s from the store, {rates[1]:.0f} from memory"
-                what = f"batches of {side}^3 from the store / from memory, {how}"
-                rows.append(Row(what, seconds[0] / seconds[1], WANTED, how=told))
+            for way in ways[: None if size != "small" else 2]:
+                rows.append(_compared(stored, held, side, way))
     return rows
+
+
+def _compared(stored: PatchStream, held: PatchStream, side: int, way: str) -> Row:
+    run, patches = WAYS[way], stored.epoch.patches
+    slow, fast = side_by_side(partial(run, stored), partial(run, held))
+    told = f"{patches / slow:.0f} patches/s from the store, {patches / fast:.0f} from memory"
+    return Row(f"batches of {side}^3 from the store / from memory, {way}", slow / fast, WANTED, how=told)
 
 
 def _threads(count: int) -> Callable[[PatchStream], None]:
@@ -63,10 +66,9 @@ def _processes(count: int) -> Callable[[PatchStream], None]:
 
 
 WAYS = {
-    "no worker": _threads(0),
     "1 thread": _threads(1),
-    "2 threads": _threads(2),
     "1 process": _processes(1),
+    "2 threads": _threads(2),
     "2 processes": _processes(2),
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from emres.archive.disk import disk_errors, replaced_file
+from emres.archive.disk import replaced_file
 from emres.archive.manifest import DataSet, Row
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError, MapError
@@ -34,6 +35,7 @@ Array = np.ndarray[Any, Any]
 FILE = "patches.json"
 
 _SAMPLES = 2**20
+_SECONDS = 30.0  # of work that a kill may cost
 _SPECTRUM_BOX, _SPECTRUM_BOXES, _SHELLS = 48, 8, 32
 
 
@@ -137,7 +139,7 @@ def gather_facts(
         If an entry is not what the manifest says.
     """
     facts = read_facts(dataset)
-    known = len(facts)
+    written, known = time.monotonic(), len(facts)
     try:
         for row in rows:
             check_row(dataset, row)
@@ -147,16 +149,19 @@ def gather_facts(
                     if report is not None:
                         report(row.entry)
                     facts[key] = take_facts(dataset, row, density)
-    finally:
-        # What was taken is kept even if the next entry is broken; a data set in a read-only place is used all the same.
-        if len(facts) > known:
-            with suppress(EmresError):
+            if len(facts) > known and time.monotonic() > written + _SECONDS:
                 _write_facts(dataset, facts)
+                written, known = time.monotonic(), len(facts)
+    finally:
+        # What was taken is kept even if the next entry is broken.
+        if len(facts) > known:
+            _write_facts(dataset, facts)
     return facts
 
 
 def _write_facts(dataset: DataSet, facts: dict[str, MapFacts]) -> None:
+    """Write the numbers; a data set in a place that cannot be written is used all the same."""
     path = dataset.folder / FILE
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(asdict(value))}" for key, value in facts.items())
-    with disk_errors(path), replaced_file(path) as part:
+    with suppress(OSError, EmresError), replaced_file(path) as part:
         part.write_text(f'{{"format_version": 1, "maps": {{\n{lines}\n}}}}\n', encoding="utf-8")
