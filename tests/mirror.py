@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from emres.archive.emdb import Mirror
 from emres.archive.entry import Entry
 from emres.archive.layout import add_entry, write_lists
+from tests.archive.hostile import Server, start
 
 
 def build_mirror(
@@ -44,3 +47,16 @@ def build_mirror(
     if lists:
         write_lists(root, [*entries, *others])
     return Mirror.at(root)
+
+
+@contextmanager
+def search_interface(query: str, found: Iterable[str]) -> Iterator[str]:
+    """Serve EMDB's search interface for one query; yield its address, for ``EMRES_API`` or ``--api``."""
+    book = Server()
+    whole = quote(f'({query}) AND database:EMDB AND current_status:"REL"', safe="")
+    server = start(book)
+    book.put(f"api/search/{whole}", "\n".join(["emdb_id", *found, ""]).encode())
+    try:
+        yield book.url("api")
+    finally:
+        server.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from emres.archive.emdb import Mirror
     from emres.archive.store import Store
     from emres.run.build import BuildPlan
+    from emres.run.simulation import SimulationPlan
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = {"model": "target", "median": "median Å", "p05": "5 %", "p95": "95 %", "voxels": "voxels"}
@@ -46,6 +48,8 @@ def dataset() -> None:
 @click.option("--all", "everything", is_flag=True, help="Every entry of the store.")
 @click.option("--simulate", "models", type=PATH, metavar="FOLDER", help="Simulate half maps of every model in it.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Versions of every model.")
+@click.option("--recipe", metavar="NAME|FILE", help="What simulated maps are like; drawn by default.")
+@click.option("--voxel-size", type=float, metavar="Å", help="Of simulated maps; drawn by default.")
 @click.option(
     "--target",
     "targets",
@@ -73,6 +77,8 @@ def build(
     everything: bool,
     models: Path | None,
     count: int,
+    recipe: str | None,
+    voxel_size: float | None,
     cluster: str | None,
     mirror: str | None,
     api: str | None,
@@ -97,13 +103,16 @@ def build(
     from emres.archive.emdb import Mirror
     from emres.archive.store import Store
     from emres.run.build import BuildPlan
+    from emres.run.simulate import recipe_of
+    from emres.run.simulation import SimulationPlan
     from emres.run.sources import read_families
 
     source = Mirror.at(mirror, api=api)
     known = read_families(families) if families else {}
     plan = BuildPlan(names=(), store=Store(store) if store else None, families=known, mirror=source, **options)
     names = _named(entries, query, everything, plan.source, source, required=models is None)
-    return _build(console, plan, names, models, count, cluster)
+    simulation = SimulationPlan(True, voxel_size, recipe=recipe_of(recipe), seed=plan.seed, count=count)
+    return _build(console, replace(plan, names=names), models, simulation, cluster)
 
 
 def _named(
@@ -124,20 +133,17 @@ def _named(
 
 
 def _build(
-    console: Console, plan: BuildPlan, names: list[str], models: Path | None, count: int, cluster: str | None
+    console: Console, plan: BuildPlan, models: Path | None, simulation: SimulationPlan, cluster: str | None
 ) -> int:
-    from dataclasses import replace
-
     from emres.run.build import build as build_from
     from emres.run.simulation import models_in
     from emres.run.sources import with_simulated
 
-    simulated = count * len(models_in(models)) if models else 0
-    steps = simulated + (len(names) + simulated) * len(plan.targets)
+    simulated = simulation.count * len(models_in(models)) if models else 0
+    steps = simulated + (len(plan.names) + simulated) * len(plan.targets)
     with cluster_of(console, cluster, max(1, steps)) as client, console.progress(steps, "steps") as report:
-        plan = replace(plan, names=names)
         if models is not None:
-            plan = with_simulated(plan, models, count, client, report)
+            plan = with_simulated(plan, models, simulation, client, report)
         built = build_from(plan, client, report)
     order = {name: k for k, name in enumerate(plan.names)}
     outcomes = sorted(built.outcomes, key=lambda outcome: order.get(outcome.name, -1))

@@ -129,12 +129,19 @@ def simulate_maps(
         If the call itself is wrong.
     """
     paths = [models] if isinstance(models, (str, Path)) else list(models)
-    plan = SimulationPlan(half_maps, voxel_size, resolution, _recipe(recipe), seed, count, box_size)
+    plan = SimulationPlan(half_maps, voxel_size, resolution, recipe_of(recipe), seed, count, box_size)
     todo = simulations(paths, plan)
     return list(run_simulations(todo, place_of(to, output, len(todo), overwrite), client, report))
 
 
-def _recipe(given: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:
+def recipe_of(given: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:
+    """Return a recipe from what stands for it: its values, its name or its file.
+
+    Raises
+    ------
+    UsageError
+        If there is no such recipe.
+    """
     from emres.simulate.recipe_files import find_recipe, recipe_from
 
     if isinstance(given, Mapping):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emres.archive.emdb import Mirror, search
 from emres.archive.manifest import DataSet
@@ -14,12 +14,14 @@ from emres.archive.store import Store
 from emres.errors import UsageError
 from emres.run.build import BuildPlan, build
 from emres.run.outcome import Report, no_report
-from emres.run.simulate import run_simulations
+from emres.run.simulate import recipe_of, run_simulations
 from emres.run.simulated import StorePlace
 from emres.run.simulation import SimulationPlan, models_in, simulations
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from emres.simulate.recipe import Recipe
 
 MODEL_TABLE = "models.tsv"
 _NAMES = ("entry", "model", "file", "name")
@@ -66,7 +68,11 @@ def families_beside(models: Path) -> dict[str, str]:
 
 
 def with_simulated(
-    plan: BuildPlan, models: Path | str, count: int = 1, client: Client | None = None, report: Report = no_report
+    plan: BuildPlan,
+    models: Path | str,
+    simulation: SimulationPlan,
+    client: Client | None = None,
+    report: Report = no_report,
 ) -> BuildPlan:
     """Simulate half maps of every model of a folder into the plan's store, and return the plan with them as entries.
 
@@ -76,18 +82,18 @@ def with_simulated(
     Parameters
     ----------
     plan : BuildPlan
-        Its seed is the number of the first version.
     models : path
-    count : int
-        Versions of every model.
+    simulation : SimulationPlan
+        Of half maps.
+    client : distributed.Client, optional
+    report : callable
 
     Returns
     -------
     BuildPlan
         Models that failed are in ``left_out``.
     """
-    simulation = SimulationPlan(half_maps=True, seed=plan.seed, count=count, same_grid=True)
-    todo = simulations(models_in(models), simulation)
+    todo = simulations(models_in(models), replace(simulation, half_maps=True, same_grid=True))
     ended = {outcome.name: outcome for outcome in run_simulations(todo, StorePlace(plan.source), client, report)}
     failed = [ended[one.name] for one in todo if ended[one.name].status == "failed"]
     names = [one.name for one in todo if ended[one.name].status != "failed"]
@@ -106,6 +112,8 @@ def build_dataset(
     query: str | None = None,
     simulate: Path | str | None = None,
     count: int = 1,
+    recipe: Recipe | Mapping[str, Any] | Path | str | None = None,
+    voxel_size: float | None = None,
     targets: str | Sequence[str] = ("fsc",),
     store: Path | str | None = None,
     families: Path | str | dict[str, str] | None = None,
@@ -133,6 +141,8 @@ def build_dataset(
         A folder of atomic models to simulate half maps of.
     count : int
         Versions of every model.
+    recipe, voxel_size
+        Of the simulated half maps, as in :func:`emres.simulate_maps`; drawn by default.
     targets : str or sequence of str
         Reference methods: ``fsc``, ``fsc-relion@0.5``, ``monores``, ``resmap``, …
     store : path, optional
@@ -169,7 +179,8 @@ def build_dataset(
         mirror=source,
     )
     if simulate is not None:
-        plan = with_simulated(plan, simulate, count, client, report)
+        simulation = SimulationPlan(True, voxel_size, recipe=recipe_of(recipe), seed=seed, count=count)
+        plan = with_simulated(plan, simulate, simulation, client, report)
     if not plan.names and not plan.left_out:
         raise UsageError("no entry was named", cure="name some, or give a query or a folder of models")
     return build(plan, client, report).dataset
