@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import digamma
 
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
-from emres.estimators.resmap_kernels import LocalModel, local_model
+from emres.estimators.resmap_blocks import gain_over_constant, noise_variance
+from emres.estimators.resmap_kernels import local_model
 from emres.estimators.resmap_low_pass import brought_back, cut_off, resampled
-from emres.volume.fourier import as_tensor, radial_frequency, voxel_sizes
+from emres.estimators.resmap_whitening import whitened
+from emres.volume.fourier import as_tensor, voxel_sizes
 from emres.volume.grid import Triple
 
 UNRESOLVED = 100.0
@@ -29,9 +32,6 @@ _NOISE_MARGIN = 1
 _GROWN = 2
 # A level that adds less than this share of what was found before is the last.
 _ADDED_AT_LEAST = 1e-3
-# Å: noise is whitened beyond this; what is coarser is the molecule's shape.
-_ELBOW = 10.0
-_WINDOWS_AT_LEAST = 8
 
 
 def resmap(
@@ -135,38 +135,6 @@ def sweep_levels(voxel_size: float, finest: float | None, coarsest: float | None
     return [round(first + i * step, 6) for i in range(math.ceil((last - first) / step - 1e-6) + 1)]
 
 
-def whitened(density: torch.Tensor, solvent: torch.Tensor, voxel_size: float) -> torch.Tensor:
-    """Return a map whose solvent has a flat spectrum.
-
-    Parameters
-    ----------
-    density : (z, y, x) float32
-    solvent : (z, y, x) bool
-    voxel_size : float, Å
-
-    Returns
-    -------
-    (z, y, x) float32
-        Divided by a smooth curve: the log amplitude of the solvent, fitted by a quadratic in frequency between 10 Å
-        (or 5 Fourier pixels below Nyquist, where that is coarser) and Nyquist, constant on either side.
-    """
-    shape, longest = density.shape, max(density.shape)
-    frequency = radial_frequency(shape, voxel_size, str(density.device))
-    shell = (frequency * (longest * voxel_size)).round().long()
-    amplitude = torch.fft.rfftn(density * solvent).abs()
-    count = torch.bincount(shell.flatten()).clamp_min(1)
-    profile = torch.bincount(shell.flatten(), weights=amplitude.flatten().double()) / count
-    pixels = np.arange(longest // 2 + 1)
-    low = min(longest * voxel_size / _ELBOW, longest // 2 - 5)
-    fitted = pixels[pixels >= low]
-    log_amplitude = torch.log(profile[: longest // 2 + 1].clamp_min(1e-30)).cpu().numpy()
-    curve = np.polynomial.Polynomial.fit(fitted / longest, log_amplitude[fitted], 2)
-    table = torch.from_numpy(np.exp(-curve(np.clip(np.arange(len(count)), fitted[0], fitted[-1]) / longest)))
-    gain = (table / table.min()).float().to(density.device)[shell]
-    flat: torch.Tensor = torch.fft.irfftn(torch.fft.rfftn(density).mul_(gain), s=shape)
-    return flat
-
-
 def _coarser_levels(voxel: float, finest: float | None, coarsest: float | None, step: float) -> list[float]:
     """Return the levels for a grid coarser than the one that the ends of the sweep were meant for."""
     first = max(finest or 0.0, round(2.2 * voxel, 1))
@@ -205,55 +173,19 @@ def _scan(
     significance: float,
 ) -> torch.Tensor:
     resolution, left = torch.zeros_like(density), tested.clone()
-    spectrum = torch.fft.rfftn(density)
     for level in levels:
         model = local_model(level, voxel)
-        windows = _noise_windows(density, noise, model.side)
-        statistic = _gain_over_constant(spectrum, density.shape, model)[left]
-        p_values = model.p_values(statistic.double().cpu().numpy() / model.noise_variance(windows))
-        passed = torch.zeros_like(left)
-        passed[left] = torch.from_numpy(p_values <= false_discovery_limit(p_values, significance)).to(left.device)
+        variance = noise_variance(density, noise, model)
+        statistic = gain_over_constant(density, model, left).cpu().numpy()
+        p_values = model.p_values(statistic / max(variance, 1e-300))
+        passing = torch.from_numpy(p_values <= false_discovery_limit(p_values, significance)).to(left.device)
+        passed = left.masked_scatter(left, passing)
         found = int((resolution > 0).sum())
-        resolution[passed] = level
+        resolution.masked_fill_(passed, level)
         left &= ~passed
         if not bool(left.any()) or int(passed.sum()) < _ADDED_AT_LEAST * found:
             break
     return resolution
-
-
-def _gain_over_constant(spectrum: torch.Tensor, shape: torch.Size, model: LocalModel) -> torch.Tensor:
-    """Return y' D y at every voxel."""
-    total = torch.zeros(shape, device=spectrum.device)
-    for weights in model.filters:
-        kernel = torch.zeros(shape, device=spectrum.device)
-        kernel[: model.side, : model.side, : model.side] = torch.from_numpy(weights).float()
-        transfer = torch.fft.rfftn(kernel.roll((-model.radius,) * 3, (0, 1, 2))).conj_physical_()
-        total += torch.fft.irfftn(transfer.mul_(spectrum), s=shape).square_()
-    return total
-
-
-def _noise_windows(density: torch.Tensor, noise: tuple[torch.Tensor, ...], side: int) -> np.ndarray[Any, Any]:
-    """Return all windows of a regular tiling that hold noise alone, (n, side^3) float64.
-
-    The first region that has room for enough of them is taken.
-    """
-    tiles = _tiled(density, side)
-    for region in noise:
-        windows = tiles[_tiled(region, side).all(1)]
-        if len(windows) >= _WINDOWS_AT_LEAST:
-            return np.asarray(windows.double().cpu().numpy())
-    raise UsageError(
-        "too little solvent to take the noise from",
-        got=f"{len(windows)} windows of {side}^3 voxels",
-        expected=f"at least {_WINDOWS_AT_LEAST}",
-        cure="pass a smaller mask or a coarsest level",
-    )
-
-
-def _tiled(values: torch.Tensor, side: int) -> torch.Tensor:
-    z, y, x = (n // side for n in values.shape)
-    whole = values[: z * side, : y * side, : x * side].reshape(z, side, y, side, x, side)
-    return whole.permute(0, 2, 4, 1, 3, 5).reshape(z * y * x, side**3)
 
 
 def false_discovery_limit(p_values: np.ndarray[Any, Any], rate: float) -> float:
@@ -266,9 +198,9 @@ def false_discovery_limit(p_values: np.ndarray[Any, Any], rate: float) -> float:
     >>> false_discovery_limit(np.array([0.001, 0.01, 0.5, 0.9]), 0.05)
     0.01
     """
-    ranked = np.sort(p_values)
-    ranks = np.arange(1, len(ranked) + 1)
-    passing = ranked[ranked <= rate * ranks / (len(ranked) * (1 / ranks).sum())]
+    ranked = np.sort(p_values[p_values <= rate])
+    harmonic = digamma(len(p_values) + 1) - digamma(1)  # 1 + 1/2 + ... + 1/n
+    passing = ranked[ranked <= np.arange(1, len(ranked) + 1) * (rate / (len(p_values) * harmonic))]
     return float(passing[-1]) if len(passing) else -1.0
 
 

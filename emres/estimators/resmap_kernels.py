@@ -40,6 +40,8 @@ _THIRD: list[tuple[float, float, float]] = [
 ]
 # Eigenvalues below this share of the largest are left out of the null distribution.
 _KEPT = 0.1
+# Values whose probabilities are looked up at once.
+_PASS = 2**17
 
 
 @dataclass(frozen=True)
@@ -54,33 +56,46 @@ class LocalModel:
         y' D y is the sum of the squares of their products with the window.
     eigenvalues : (16,) float64
         Of D, descending.
-    residual_form : (side^3, side^3) float64
-        L_d of a window less its mean: what is left after fitting everything but the constant; measures the noise.
+    weights : (side^3,) float64
+        Of the window, squared.
+    waves : (16, side^3) float64
+        Orthonormal in the window, weighted: all that is fitted but the constant.
     """
 
     radius: int
     filters: Array
     eigenvalues: Array
-    residual_form: Array
+    weights: Array
+    waves: Array
 
     @property
     def side(self) -> int:
         """Side of the window, voxels."""
         return 2 * self.radius + 1
 
-    def noise_variance(self, windows: Array) -> float:
-        """Return the variance of white noise from windows (n, side^3) that hold nothing else."""
-        forms = np.einsum("ij,ij->i", windows @ self.residual_form, windows)
-        return float(forms.mean() / np.trace(self.residual_form))
+    def residuals(self, windows: Array) -> Array:
+        """Return the variance of white noise from each of some windows (n, side^3) that hold nothing else.
 
-    def p_values(self, statistic: Array) -> Array:
-        """Return the probability that unit white noise reaches a value of y' D y."""
+        What is left of a window, less its mean (a slope of the solvent is no noise), after fitting the waves.
+        """
+        level = windows - windows.mean(1, keepdims=True)
+        flat = self.waves.sum(1)
+        # The trace of the same form, mean and all: what unit noise would leave.
+        unit = self.weights.sum() - (self.waves**2).sum() - (self.weights.sum() - flat @ flat) / self.weights.size
+        return np.asarray((level**2 @ self.weights - ((level @ self.waves.T) ** 2).sum(1)) / unit)
+
+    def p_values(self, statistic: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the probability that unit white noise reaches a value of y' D y, as precisely as that is given."""
         kept = self.eigenvalues[self.eigenvalues > _KEPT * self.eigenvalues[0]]
         mean = float(kept.sum())
         # The tail is smooth in log p: a table serves all voxels. Below 1.3 means nothing is ever significant.
         table = np.geomspace(1.3 * mean, max(2 * mean, float(statistic.max(initial=0.0)) * 1.01), 256)
-        log_p = np.interp(statistic, table, chi_square_tail(table, kept))
-        return np.where(statistic < table[0], 1.0, np.exp(log_p))
+        log_tail = chi_square_tail(table, kept)
+        found = np.ones_like(statistic)
+        for start in range(0, len(statistic), _PASS):
+            some = statistic[start : start + _PASS]
+            found[start : start + _PASS] = np.where(some < table[0], 1.0, np.exp(np.interp(some, table, log_tail)))
+        return found
 
 
 def local_model(resolution: float, voxel_size: float) -> LocalModel:
@@ -102,19 +117,8 @@ def local_model(resolution: float, voxel_size: float) -> LocalModel:
     directions, strength, _ = np.linalg.svd(beyond, full_matrices=False)
     filters, singular, _ = np.linalg.svd(amplitude[:, None] * directions[:, strength > 0.5], full_matrices=False)
     fitted = amplitude[:, None] * waves
-    residual = np.diag(amplitude**2) - fitted @ fitted.T
     side = 2 * radius + 1
-    return LocalModel(
-        radius,
-        (filters * singular).T.reshape(-1, side, side, side),
-        singular**2,
-        _less_mean(residual),
-    )
-
-
-def _less_mean(form: Array) -> Array:
-    """Return the quadratic form of what is left when the mean is taken off: a slope of the solvent is no noise."""
-    return np.asarray(form - form.mean(0) - form.mean(1)[:, None] + form.mean())
+    return LocalModel(radius, (filters * singular).T.reshape(-1, side, side, side), singular**2, amplitude**2, fitted.T)
 
 
 def _basis(points: Array) -> Array:

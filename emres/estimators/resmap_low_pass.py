@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from emres.volume.fourier import radial_frequency
+from emres.estimators.resmap_whitening import shell_means
 
 # A cut: the power falls a hundredfold within a tenth of Nyquist, in the outer four fifths of the spectrum ...
 _FALL, _WIDTH, _INNER = math.log(100), 0.1, 0.2
@@ -25,10 +25,7 @@ def cut_off(density: torch.Tensor) -> float | None:
     The cut is the steepest fall of the log power, shell by shell from the first to Nyquist.
     """
     half = max(density.shape) // 2
-    shell = (radial_frequency(density.shape, 1.0, str(density.device)) * max(density.shape)).round().long().flatten()
-    power = torch.fft.rfftn(density - density.mean()).abs().square().flatten().double()
-    count = torch.bincount(shell).clamp_min(1)
-    mean_power = (torch.bincount(shell, weights=power) / count)[1 : half + 1].cpu().numpy()
+    mean_power = shell_means(torch.fft.rfftn(density - density.mean()), density.shape, power=2)[1 : half + 1]
     log_power = np.log(np.maximum(mean_power, mean_power.max() * 1e-30))
     width, first = max(2, round(_WIDTH * half)), round(_INNER * half)
     falls = log_power[first:-width] - log_power[first + width :]

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 METHODS = ("fsc", "monores", "monores-half", "resmap")
 DEFINITIONS = ("dense", "relion", "blocres")
 FSC_THRESHOLD = 0.143
-VOLUMES = 15  # float32, at the peak of all estimators but MonoRes
+VOLUMES = 15  # float32, at the peak of the estimators of two half maps
 
 _SOFTNESS, _SOFTNESS_VOXELS = 3.0, 2.0  # sigma of a mask's edge, Å, and at least
 _WINDOWS = 7.0  # resolutions that a window of a local FSC holds
@@ -86,7 +86,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
     ),
     "monores": Estimator("emres.estimators.monores", "monores", False, True, _SWEEP, volumes=12),
     "monores-half": Estimator("emres.estimators.monores", "monores_halves", True, True, _SWEEP, volumes=12),
-    "resmap": Estimator("emres.estimators.resmap", "resmap", False, True, _SWEEP, unresolved=100.0),
+    "resmap": Estimator("emres.estimators.resmap", "resmap", False, True, _SWEEP, unresolved=100.0, volumes=12),
 }
 
 
