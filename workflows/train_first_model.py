@@ -18,9 +18,9 @@ import torch
 
 from emres.model.bundle import build_net, save_bundle
 from emres.model.contract import Contract
+from emres.model.first_train import TrainingPlan, train
 from emres.model.inference import make_predictor
 from emres.model.patches import PatchPlan
-from emres.model.train import TrainingPlan, train
 from emres.run.card import Evidence, provenance
 from emres.run.dataset import SPLITS, kept_examples, read_model_table, simulate_examples
 from emres.run.evaluate import held_out_errors, real_maps

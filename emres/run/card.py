@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from emres.model.contract import Contract
     from emres.model.evaluate import MapErrors
     from emres.model.patches import Example
-    from emres.model.train import TrainingPlan
+    from emres.model.first_train import TrainingPlan
 
 
 def provenance(

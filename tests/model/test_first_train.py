@@ -10,7 +10,7 @@ import torch
 
 from emres.model.bundle import build_net
 from emres.model.patches import Example, PatchPlan
-from emres.model.train import TrainingPlan, in_mask_loss, train
+from emres.model.first_train import TrainingPlan, in_mask_loss, train
 
 SMALL = {"channels": 8, "deep_channels": 8, "deep_layers": 1}
 
