@@ -1,0 +1,69 @@
+"""The spectra of a map that was prepared for a net: taken on the model's grid, alike for training and for prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from emres.archive.scratch import Scratch
+from emres.errors import MapError
+from emres.run.masks import slabs
+from emres.run.prepare import DENSITY, NEEDED
+from emres.volume.blocks import Box
+from emres.volume.boxes import bounding_box
+from emres.volume.grid import Grid, Shape
+from emres.volume.masking import block_any
+from emres.volume.spectrum import CELL, SIDE, Spectra, mean_power, window_places
+
+Array = np.ndarray[Any, Any]
+
+# Voxels round the molecule that must have been prepared, so that windows find room beside it: the windows lie in
+# `_ROOM` cells round the cells of the molecule, which reach up to a cell beyond it.
+REACH = SIDE + 2 * CELL
+_ROOM = REACH // CELL - 1
+
+
+def spectra_of(scratch: Scratch, working: Grid) -> Spectra:
+    """Take the spectra of a map, normalised and on the model's grid.
+
+    Parameters
+    ----------
+    scratch : Scratch
+        Holds ``needed`` and ``density``, as :func:`emres.run.prepare.prepare` wrote them with a ``reach`` of at least
+        ``REACH``.
+    working : Grid
+
+    Returns
+    -------
+    Spectra
+
+    Raises
+    ------
+    MapError
+        If nothing is needed.
+    """
+    density, needed = scratch.open(DENSITY), scratch.open(NEEDED)
+    cells = np.concatenate([block_any(np.asarray(needed[box.slices]), CELL) for box in slabs(working)])
+    molecule = bounding_box(cells)
+    if molecule is None:
+        raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
+    room = molecule.grown(_ROOM).clipped(cells.shape)
+    corner = tuple(CELL * a for a in room.start)
+    shape = tuple(min(CELL * b, n) - a for b, n, a in zip(room.stop, working.shape, corner, strict=True))
+    inside, outside = window_places(cells[room.slices], _shape(shape))
+    return Spectra(
+        working.voxel_size[0],
+        *(mean_power(_padded(density, box.moved(_shape(corner))) for box in boxes) for boxes in (inside, outside)),
+    )
+
+
+def _padded(density: Any, box: Box) -> Array:
+    """Return a window, zeros where it reaches beyond the far faces."""
+    held = np.asarray(density[box.clipped(_shape(density.shape)).slices], dtype=np.float32)
+    return held if held.shape == box.shape else np.pad(held, [(0, SIDE - n) for n in held.shape])
+
+
+def _shape(values: Any) -> Shape:
+    z, y, x = (int(value) for value in values)
+    return z, y, x

@@ -1,0 +1,161 @@
+"""The power of a map shell by shell, in its molecule and beside it: what tells how it was made and processed.
+
+A map's noise is what lies beside its molecule, and filters change both alike. Where nothing lies there, the map was
+masked. Windows are looked at, not the whole map: it may be larger than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy import fft, ndimage
+
+from emres.volume.blocks import Box
+from emres.volume.boxes import bounding_box
+from emres.volume.grid import Shape
+
+Array = np.ndarray[Any, Any]
+
+SIDE = 32  # voxels of a window
+CELL = 8  # voxels: as finely as places are chosen
+SHELLS = 28  # up to the corners of the cube of frequencies; shell j is j / SIDE per voxel
+NYQUIST = SIDE // 2
+_WINDOWS = 16
+_RING = 3.0  # cells beyond the nearest clear window that still are near
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Mean power of a Fourier coefficient in shells 1 .. 28, each 1/32 per voxel wide; white noise of variance 1 has 1.
+
+    Parameters
+    ----------
+    voxel_size : float
+        Å.
+    inside : (28,) tuple of float
+        In windows round voxels of the molecule.
+    outside : (28,) tuple of float
+        In windows just beside it; empty where the box has no room for any.
+    """
+
+    voxel_size: float
+    inside: tuple[float, ...]
+    outside: tuple[float, ...] = ()
+
+    @property
+    def frequency(self) -> Array:
+        """1/Å, (28,): the middle of every shell."""
+        return np.arange(1, SHELLS + 1) / (SIDE * self.voxel_size)
+
+    def filtered(self, gain: Array) -> Spectra:
+        """Return the spectra after every shell's amplitudes were multiplied by a number, (28,)."""
+        return Spectra(self.voxel_size, *(_times(power, np.square(gain)) for power in (self.inside, self.outside)))
+
+    def scaled(self, factor: float) -> Spectra:
+        """Return the spectra of the map times a number."""
+        return self.filtered(np.full(SHELLS, factor))
+
+    def with_noise(self, variance: float) -> Spectra:
+        """Return the spectra with white noise on top."""
+        inside, outside = (tuple(value + variance for value in power) for power in (self.inside, self.outside))
+        return Spectra(self.voxel_size, inside, outside)
+
+    def masked(self) -> Spectra:
+        """Return the spectra of a map that has nothing beside its molecule."""
+        return Spectra(self.voxel_size, self.inside, (0.0,) * SHELLS)
+
+    @property
+    def variance(self) -> float:
+        """Mean square density in the molecule, as far as it varies within a window."""
+        return float(np.dot(self.inside, shell_counts()) / SIDE**3)
+
+
+def _times(power: tuple[float, ...], factors: Array) -> tuple[float, ...]:
+    return tuple((np.asarray(power) * factors).tolist()) if power else ()
+
+
+@lru_cache(maxsize=1)
+def _shells() -> tuple[Array, Array]:
+    """Return the shell of every coefficient of a window (0 for the mean and beyond), and the window's Hann taper."""
+    along = fft.fftfreq(SIDE, 1 / SIDE)
+    radius = np.rint(np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)).astype(int)
+    taper = np.hanning(SIDE + 2)[1:-1]
+    hann = (taper[:, None, None] * taper[:, None] * taper).astype(np.float32)
+    return radius.ravel(), hann
+
+
+def shell_counts() -> Array:
+    """Return how many coefficients of a window lie in each shell, (28,)."""
+    return np.bincount(_shells()[0], minlength=SHELLS + 1)[1 : SHELLS + 1]
+
+
+def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
+    """Return the mean power of windows, shell by shell.
+
+    Parameters
+    ----------
+    windows : iterable of (32, 32, 32) float32
+
+    Returns
+    -------
+    (28,) tuple of float, rounded to six digits; empty if there are no windows
+    """
+    shell, hann = _shells()
+    total, number = np.zeros(SHELLS + 1), 0
+    for window in windows:
+        spectrum = fft.fftn((window - window.mean()) * hann)
+        power = np.square(np.abs(spectrum)).ravel()
+        total += np.bincount(shell, weights=power, minlength=SHELLS + 1)[: SHELLS + 1]
+        number += 1
+    if not number:
+        return ()
+    mean = total[1:] / shell_counts() / float(np.square(hann, dtype=np.float64).sum()) / number
+    return tuple(float(f"{value:.6g}") for value in mean)
+
+
+def window_places(cells: Array, shape: Shape) -> tuple[list[Box], list[Box]]:
+    """Choose windows in a molecule and beside it.
+
+    Parameters
+    ----------
+    cells : (z, y, x) bool
+        True where any of a cell's 8^3 voxels is in the molecule.
+    shape : (z, y, x)
+        Voxels of the volume.
+
+    Returns
+    -------
+    two lists of Box
+        At most 16 each, of 32^3 voxels; those in the molecule may reach beyond a volume that is smaller.
+    """
+    inside = [_window(index * CELL + CELL // 2 - SIDE // 2, shape) for index in _spread(np.argwhere(cells))]
+    return inside, [_window(index * CELL, shape) for index in _spread(_beside(cells, shape))]
+
+
+def _beside(cells: Array, shape: Shape) -> Array:
+    """Return the first cell of every window that is clear of the molecule and near it."""
+    side = SIDE // CELL
+    if bounding_box(cells) is None or min(n // CELL for n in shape) < side:
+        return np.empty((0, 3), dtype=int)
+    whole = cells[tuple(slice(n // CELL) for n in shape)]
+    # A maximum over the window that begins at each cell: the filter is centred, so it is moved back.
+    taken = ndimage.maximum_filter(whole, size=side, origin=-(side // 2), mode="constant")
+    taken = taken[tuple(slice(n - side + 1) for n in whole.shape)]
+    distance = ndimage.distance_transform_edt(~whole)[tuple(slice(side // 2, side // 2 + n) for n in taken.shape)]
+    clear = ~taken
+    if not clear.any():
+        return np.empty((0, 3), dtype=int)
+    return np.argwhere(clear & (distance <= distance[clear].min() + _RING))
+
+
+def _spread(indices: Array) -> Array:
+    return indices[np.unique(np.linspace(0, len(indices) - 1, _WINDOWS).astype(int))] if len(indices) else indices
+
+
+def _window(start: Array, shape: Shape) -> Box:
+    z, y, x = (int(np.clip(a, 0, max(n - SIDE, 0))) for a, n in zip(start, shape, strict=True))
+    return Box((z, y, x), (z + SIDE, y + SIDE, x + SIDE))

@@ -1,0 +1,89 @@
+"""Shell powers of white noise, of waves and of filtered maps, and windows that lie where they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emres.volume.blocks import Box
+from emres.volume.spectrum import CELL, NYQUIST, SHELLS, SIDE, Spectra, mean_power, shell_counts, window_places
+
+
+def noise(seed: int, *, scale: float = 1.0) -> np.ndarray:
+    return (scale * np.random.default_rng(seed).normal(size=(SIDE,) * 3)).astype(np.float32)
+
+
+def test_white_noise_has_its_variance_in_every_shell() -> None:
+    power = mean_power([noise(k, scale=2.0) for k in range(20)])
+    np.testing.assert_allclose(power[2:22], 4.0, rtol=0.1)
+
+
+def test_a_wave_lies_in_the_shell_of_its_frequency() -> None:
+    wave = np.cos(2 * np.pi * 5 * np.arange(SIDE) / SIDE)
+    power = np.array(mean_power([np.broadcast_to(wave, (SIDE,) * 3)])) * shell_counts()
+    assert power.argmax() + 1 == 5
+    assert power[[3, 4, 5]].sum() > 0.99 * power.sum()
+
+
+def test_a_mean_density_is_no_power() -> None:
+    np.testing.assert_allclose(mean_power([noise(0) + 7]), mean_power([noise(0)]), rtol=1e-3)
+
+
+def test_no_window_has_no_power() -> None:
+    assert mean_power([]) == ()
+
+
+def test_the_variance_is_that_of_the_density() -> None:
+    spectra = Spectra(1.5, mean_power(noise(k) for k in range(20)))
+    assert spectra.variance == pytest.approx(1, rel=0.05)
+
+
+def test_spectra_follow_what_is_done_to_the_map() -> None:
+    one = Spectra(1.5, (2.0,) * SHELLS, (1.0,) * SHELLS)
+    gain = np.linspace(1, 0, SHELLS)
+    np.testing.assert_allclose(one.filtered(gain).inside, 2 * gain**2)
+    np.testing.assert_allclose(one.scaled(3).outside, 9)
+    np.testing.assert_allclose(one.with_noise(0.5).inside, 2.5)
+    assert not any(one.masked().outside) and one.masked().inside == one.inside
+    assert one.frequency[NYQUIST - 1] == pytest.approx(1 / (2 * 1.5))
+
+
+def test_without_room_beside_the_molecule_nothing_is_said_of_it() -> None:
+    spectra = Spectra(1.0, (1.0,) * SHELLS)
+    assert spectra.filtered(np.ones(SHELLS)).outside == spectra.with_noise(1.0).outside == ()
+
+
+@pytest.fixture
+def cells() -> np.ndarray:
+    cells = np.zeros((12, 12, 12), dtype=bool)
+    cells[5:8, 5:7, 4:8] = True
+    return cells
+
+
+def test_windows_beside_a_molecule_hold_none_of_it_and_are_near(cells: np.ndarray) -> None:
+    molecule = np.kron(cells, np.ones((CELL,) * 3)).astype(bool)
+    inside, outside = window_places(cells, molecule.shape)
+    assert len(inside) == len(outside) == 16
+    assert all(molecule[box.slices].any() for box in inside)
+    assert not any(molecule[box.slices].any() for box in outside)
+    assert all(box.shape == (SIDE,) * 3 for box in (*inside, *outside))
+    assert all(molecule[box.grown(5 * CELL).clipped(molecule.shape).slices].any() for box in outside)
+
+
+def test_windows_stay_in_a_volume_whose_sides_are_no_multiples(cells: np.ndarray) -> None:
+    shape = (91, 93, 95)
+    inside, outside = window_places(cells, shape)
+    assert outside
+    assert all(box.clipped(shape) == box for box in (*inside, *outside))
+
+
+def test_a_tight_box_has_no_window_beside_its_molecule() -> None:
+    cells = np.ones((5, 5, 5), dtype=bool)
+    inside, outside = window_places(cells, (40, 40, 40))
+    assert inside and not outside
+
+
+def test_a_volume_smaller_than_a_window_has_one_that_reaches_beyond() -> None:
+    inside, outside = window_places(np.ones((2, 2, 2), dtype=bool), (16, 16, 16))
+    assert {*inside} == {Box((0, 0, 0), (SIDE,) * 3)}
+    assert not outside
