@@ -1,4 +1,4 @@
-"""The spectra of a map that was prepared for a net: taken on the model's grid, alike for training and for prediction."""
+"""The spectra of a map that was prepared for a net: taken on the grid of the model, alike for training and after."""
 
 from __future__ import annotations
 
