@@ -14,8 +14,8 @@ from emres.run.evaluate import LOCAL_OVER_GLOBAL, ROWS, RealMap, real_map_summar
 if TYPE_CHECKING:
     from emres.model.contract import Contract
     from emres.model.evaluate import MapErrors
-    from emres.model.patches import Example
     from emres.model.first_train import TrainingPlan
+    from emres.model.patches import Example
 
 
 def provenance(

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from emres.model.bundle import build_net
-from emres.model.patches import Example, PatchPlan
 from emres.model.first_train import TrainingPlan, in_mask_loss, train
+from emres.model.patches import Example, PatchPlan
 
 SMALL = {"channels": 8, "deep_channels": 8, "deep_layers": 1}
 
