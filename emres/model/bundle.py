@@ -22,6 +22,8 @@ import torch
 from torch import nn
 
 from emres.errors import IntegrityError, ModelError
+from emres.model.condition import LENGTH
+from emres.model.conditioned import ConditionedUNet
 from emres.model.contract import CONTRACT_FILE, Contract, read_contract
 from emres.model.legacy import LegacyUNet
 from emres.model.unet import CompactUNet
@@ -29,7 +31,11 @@ from emres.model.unet import CompactUNet
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.md"
 SELF_TEST_TOLERANCE = 1e-3
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"compact_unet": CompactUNet, "legacy_unet": LegacyUNet}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "compact_unet": CompactUNet,
+    "conditioned_unet": ConditionedUNet,
+    "legacy_unet": LegacyUNet,
+}
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,19 @@ def self_test_input(multiple: int = 4) -> torch.Tensor:
     return (waves * ball * 3).to(torch.float32)[None, None]
 
 
+def self_test_condition() -> torch.Tensor:
+    """Return what a conditioned net is told of the self-test input: a spectrum that falls, nothing beside it."""
+    numbers = torch.zeros(1, LENGTH)
+    numbers[0, : LENGTH // 2] = torch.linspace(1, -2, LENGTH // 2)
+    return numbers
+
+
 def self_test_statistics(net: nn.Module) -> dict[str, float]:
     """Return mean, standard deviation, minimum and maximum of the net's answer to the self-test input."""
     device = next(net.parameters()).device
     with torch.inference_mode():
-        answer = net(self_test_input(int(net.multiple)).to(device)).double()  # type: ignore[arg-type]
+        told = {"condition": self_test_condition().to(device)} if getattr(net, "conditioned", False) else {}
+        answer = net(self_test_input(int(net.multiple)).to(device), **told).double()  # type: ignore[arg-type]
     named = {"mean": answer.mean(), "std": answer.std(), "min": answer.min(), "max": answer.max()}
     return {name: round(float(value), 6) for name, value in named.items()}
 

@@ -63,8 +63,8 @@ class Stem(nn.Module):
         cells = nn.functional.conv3d(density, self.taps, stride=2, padding=1)
         raw, fine = cells[:, :8], cells[:, 8:]
         raw_mean, fine_mean = raw.mean(1, keepdim=True), fine.mean(1, keepdim=True)
-        parts = (raw, raw_mean, raw_mean - _blurred(raw_mean), fine, fine_mean)
-        energies = [_blurred(part.square().mean(1, keepdim=True)) + ENERGY_FLOOR for part in parts]
+        parts = (raw, raw_mean, raw_mean - blurred(raw_mean), fine, fine_mean)
+        energies = [blurred(part.square().mean(1, keepdim=True)) + ENERGY_FLOOR for part in parts]
         whole, between, middle, finest, finest_alike = energies
         ratios = [whole, between / whole, middle / whole, finest / whole, finest_alike / finest]
         logs = torch.log(torch.cat(ratios, 1)) / 4
@@ -83,7 +83,8 @@ def _cell_and_high_pass_kernels() -> Tensor:
     return taps
 
 
-def _blurred(values: Tensor) -> Tensor:
+def blurred(values: Tensor) -> Tensor:
+    """Return the means over 3^3 cells, with zeros beyond the faces."""
     # Padded apart: pooling refuses a volume smaller than its window.
     return nn.functional.avg_pool3d(nn.functional.pad(values, (1,) * 6), 3, stride=1)
 
@@ -96,9 +97,10 @@ class ConvUnit(nn.Module):
         self.convolution = convolution
         self.norm: nn.Module = nn.BatchNorm3d(convolution.out_channels)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Keep the shape, or change the sampling as the convolution does."""
-        return torch.relu_(self.norm(self.convolution(features)))
+    def forward(self, features: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Keep the shape, or change the sampling as the convolution does; a gain and an offset a channel, if given."""
+        normed = self.norm(self.convolution(features))
+        return torch.relu_(normed) if film is None else torch.relu_(torch.addcmul(normed + film[1], normed, film[0]))
 
     def fold(self) -> None:
         """Merge the batch normalisation (its running statistics) into the convolution."""
@@ -135,11 +137,11 @@ class CompactUNet(nn.Module):
         super().__init__()
         self.deep_layers = deep_layers
         self.stem = Stem()
-        self.encode = ConvUnit(_conv3(Stem.channels, channels))
+        self.encode = ConvUnit(conv3(Stem.channels, channels))
         self.down = ConvUnit(nn.Conv3d(channels, deep_channels, 2, stride=2, bias=False))
-        self.deep = nn.ModuleList(ConvUnit(_conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
+        self.deep = nn.ModuleList(ConvUnit(conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
         self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))
-        self.decode = ConvUnit(_conv3(2 * channels, channels))
+        self.decode = ConvUnit(conv3(2 * channels, channels))
         self.head = nn.Conv3d(channels, 8, 1)
 
     @property
@@ -182,21 +184,15 @@ class CompactUNet(nn.Module):
         UsageError
             If a side is not a multiple of 4.
         """
-        if any(side % self.multiple for side in density.shape[2:]):
-            raise UsageError(
-                "a box does not fit the net",
-                got=f"sides {tuple(density.shape[2:])}",
-                expected=f"multiples of {self.multiple}",
-                cure="pad the far end with zeros",
-            )
-        trim = _Trim(margins)
+        check_sides(density, self.multiple)
+        trim = Trim(margins)
         # In cells of 4 voxels: every deep layer looks one cell further than the next, decoder and encoder half a cell.
         reach = self.deep_layers + 1
         shallow = trim(self.encode(trim(self.stem(density), 2, reach + 1)), 2, reach)
         deep = self.down(shallow)
         for left, layer in zip(range(self.deep_layers, 0, -1), self.deep, strict=True):
             deep = trim(deep + layer(deep), 4, left)
-        shallow = _Trim(margins, reach)(shallow, 2, 1)
+        shallow = Trim(margins, reach)(shallow, 2, 1)
         features = self.decode(torch.cat([shallow, self.up(deep)], 1))
         return trim(depth_to_space(self.head(features)), 1, 0)
 
@@ -209,7 +205,7 @@ class CompactUNet(nn.Module):
         return self
 
 
-class _Trim:
+class Trim:
     """Cut what is not needed any more off the margins of feature maps.
 
     Parameters
@@ -233,12 +229,29 @@ class _Trim:
         return features.contiguous(memory_format=torch.channels_last_3d) if any(cuts) else features
 
 
-def _conv3(inputs: int, outputs: int) -> nn.Conv3d:
+def check_sides(density: Tensor, multiple: int) -> None:
+    """Raise unless every side of a box divides by a net's multiple.
+
+    Raises
+    ------
+    UsageError
+    """
+    if any(side % multiple for side in density.shape[2:]):
+        raise UsageError(
+            "a box does not fit the net",
+            got=f"sides {tuple(density.shape[2:])}",
+            expected=f"multiples of {multiple}",
+            cure="pad the far end with zeros",
+        )
+
+
+def conv3(inputs: int, outputs: int) -> nn.Conv3d:
+    """Return a 3^3 convolution that keeps the shape; what follows it has an offset of its own."""
     return nn.Conv3d(inputs, outputs, 3, padding=1, bias=False)
 
 
 def depth_to_space(cells: Tensor) -> Tensor:
-    """Lay 8 channels out as the 2^3 voxels of each cell: (batch, 8, z, y, x) -> (batch, 1, 2z, 2y, 2x)."""
-    batch, _, z, y, x = cells.shape
-    voxels = cells.reshape(batch, 2, 2, 2, z, y, x).permute(0, 4, 1, 5, 2, 6, 3)
-    return voxels.reshape(batch, 1, 2 * z, 2 * y, 2 * x)
+    """Lay 8 channels out as the 2^3 voxels of each cell: (batch, 8 k, z, y, x) -> (batch, k, 2z, 2y, 2x)."""
+    batch, channels, z, y, x = cells.shape
+    voxels = cells.reshape(batch, channels // 8, 2, 2, 2, z, y, x).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return voxels.reshape(batch, channels // 8, 2 * z, 2 * y, 2 * x)

@@ -1,0 +1,165 @@
+"""The conditioned 3D U-Net: a compact, block-exact U-Net that is told of the whole map, and says how sure it is.
+
+::
+
+    condition (numbers of the whole map) --> two hidden layers --> level of the map, and a gain and an offset
+                                                                   for every channel of every layer (FiLM)
+    density, 1 channel, full sampling
+      |  stem: fixed, see `emres.model.unet`                  half sampling, 21 channels
+      |  learnt filters -> square -> mean of 3^3 -> log: energies in bands that the net chooses, beside the stem's
+      |  conv 3^3
+      +----------------------------- skip ---------+
+      |  conv 2^3, stride 2                        |
+      |  x + conv 3^3   (deep_layers times)        |         quarter sampling
+      |  transposed conv 2^3, stride 2             |
+      +--------------------------------------- concatenate
+      |  conv 3^3, conv 1^3 -> 2 x 8 channels                half sampling
+      v  to 2^3 voxels
+    log(local resolution / voxel size) = level + deviation, and the log of its spread, full sampling
+
+The condition is the same in every block of a map, so block-wise equals whole here too. FiLM: Perez et al., AAAI 2018.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from emres.errors import UsageError
+from emres.model.condition import LENGTH
+from emres.model.unet import NO_MARGINS, ConvUnit, Margins, Stem, Trim, blurred, check_sides, conv3, depth_to_space
+
+_ENERGY_FLOOR = 1e-4  # of features of order one
+_HIDDEN = 64
+_DROPPED = 0.1  # share of hidden numbers that training leaves out: there are few maps to learn levels from
+
+
+class Film(nn.Module):
+    """From the condition to the level of the map, and a gain and an offset for each of some channels.
+
+    Parameters
+    ----------
+    sides : tuple of int
+        Channels of each layer that is told.
+    """
+
+    def __init__(self, sides: tuple[int, ...]) -> None:
+        super().__init__()
+        self._sides = sides
+        self.hidden = nn.Sequential(
+            nn.Linear(LENGTH, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
+        )
+        self.level = nn.Linear(_HIDDEN, 2)
+        self.films = nn.Linear(_HIDDEN, 2 * sum(sides))
+        for layer in (self.level, self.films):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, condition: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Return (batch, 2, 1, 1, 1), and gain and offset of every layer, (batch, channels, 1, 1, 1)."""
+        hidden = self.hidden(condition)
+        parts = self.films(hidden)[..., None, None, None].split([side for side in self._sides for _ in range(2)], 1)
+        return self.level(hidden)[..., None, None, None], list(zip(parts[::2], parts[1::2], strict=True))
+
+
+class ConditionedUNet(nn.Module):
+    """Local resolution and its spread from one map and what is known of it as a whole; block-exact.
+
+    Parameters
+    ----------
+    channels : int
+        Channels at half sampling.
+    deep_channels : int
+        Channels at quarter sampling.
+    deep_layers : int
+        Residual 3^3 convolutions at quarter sampling; each adds 4 voxels of reach.
+    bands : int
+        Energies in learnt bands.
+
+    Examples
+    --------
+    >>> net = ConditionedUNet(channels=8, deep_channels=8, deep_layers=4, bands=4).eval()
+    >>> net.multiple, net.receptive_radius
+    (4, 31)
+    >>> net(torch.zeros(1, 1, 8, 8, 12), condition=torch.zeros(1, LENGTH)).shape
+    torch.Size([1, 2, 8, 8, 12])
+    """
+
+    multiple = 4
+    conditioned = True
+
+    def __init__(self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 4, bands: int = 16) -> None:
+        super().__init__()
+        self.deep_layers = deep_layers
+        self.stem = Stem()
+        self.bands = conv3(Stem.channels, bands)
+        self.encode = ConvUnit(conv3(Stem.channels + bands, channels))
+        self.down = ConvUnit(nn.Conv3d(channels, deep_channels, 2, stride=2, bias=False))
+        self.deep = nn.ModuleList(ConvUnit(conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
+        self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))
+        self.decode = ConvUnit(conv3(2 * channels, channels))
+        self.head = nn.Conv3d(channels, 16, 1)
+        self.film = Film((channels, *[deep_channels] * (deep_layers + 1), channels))
+
+    @property
+    def receptive_radius(self) -> int:
+        """Voxels from an output voxel to the farthest input voxel that it can depend on."""
+        return 15 + 4 * self.deep_layers
+
+    @property
+    def flops_per_voxel(self) -> float:
+        """Floating point operations per input voxel, a multiplication and an addition counted as two."""
+        operations = 2 * self.stem.taps.numel() / 8
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+                at_half = name.split(".")[0] in ("bands", "encode", "decode", "head")
+                operations += 2 * layer.weight.numel() / (8 if at_half else 64)
+        return operations
+
+    def forward(self, density: Tensor, margins: Margins = NO_MARGINS, condition: Tensor | None = None) -> Tensor:
+        """Predict.
+
+        Parameters
+        ----------
+        density : (batch, 1, z, y, x) float32
+            Normalised; sides divide by 4.
+        margins : three of (int, int)
+            Voxels, multiples of 4, before and after along z, y, x that are context only.
+        condition : (batch, LENGTH) float32
+            From :func:`emres.model.condition.condition_of`.
+
+        Returns
+        -------
+        (batch, 2, z, y, x) float32
+            log(local resolution / voxel size), and the natural logarithm of its spread; without the margins.
+
+        Raises
+        ------
+        UsageError
+            If a side is not a multiple of 4, or there is no condition.
+        """
+        check_sides(density, self.multiple)
+        if condition is None:
+            raise UsageError("this net must be told of the whole map", got="no condition", expected=f"{LENGTH} numbers")
+        level, (first, second, *others) = self.film(condition)
+        trim = Trim(margins)
+        # In cells of 4 voxels: every deep layer looks one cell further than the next, decoder and encoder half a cell,
+        # the energies a cell.
+        reach = self.deep_layers + 1
+        features = trim(self.stem(density), 2, reach + 2)
+        energies = torch.log(blurred(self.bands(features).square()) + _ENERGY_FLOOR) / 4
+        shallow = trim(self.encode(torch.cat([features, energies], 1), first), 2, reach)
+        deep = self.down(shallow, second)
+        for left, layer, film in zip(range(self.deep_layers, 0, -1), self.deep, others, strict=False):
+            deep = trim(deep + layer(deep, film), 4, left)
+        shallow = Trim(margins, reach)(shallow, 2, 1)
+        features = self.decode(torch.cat([shallow, self.up(deep)], 1), others[-1])
+        return trim(depth_to_space(self.head(features)), 1, 0) + level
+
+    def folded(self) -> ConditionedUNet:
+        """Merge every batch normalisation into its convolution, in place, and return the net in evaluation mode."""
+        self.eval()
+        for unit in self.modules():
+            if isinstance(unit, ConvUnit):
+                unit.fold()
+        return self

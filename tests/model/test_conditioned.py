@@ -1,0 +1,107 @@
+"""The conditioned net is block-exact, says two things a voxel, and heeds what it is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from emres.errors import UsageError
+from emres.model.condition import LENGTH
+from emres.model.conditioned import ConditionedUNet
+from emres.volume.blocks import plan_blocks
+
+
+@pytest.fixture
+def net() -> ConditionedUNet:
+    """A net with random weights and random running statistics: nothing in it is a neutral value."""
+    torch.manual_seed(7)
+    net = ConditionedUNet(channels=8, deep_channels=12, deep_layers=3, bands=4)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    for layer in (net.film.level, net.film.films):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    return net.eval()
+
+
+@pytest.fixture
+def condition() -> torch.Tensor:
+    return torch.randn(1, LENGTH, generator=torch.Generator().manual_seed(5))
+
+
+def answer(net: ConditionedUNet, density: np.ndarray, condition: torch.Tensor) -> np.ndarray:
+    padded = np.pad(density, [(0, -side % 4) for side in density.shape])
+    with torch.inference_mode():
+        result = net(torch.from_numpy(padded)[None, None], condition=condition)[0].numpy()
+    return result[(slice(None), *(slice(side) for side in density.shape))]
+
+
+@pytest.mark.parametrize("voxel", [(33, 34, 35), (32, 35, 32)])
+def test_receptive_radius_is_exact(net: ConditionedUNet, condition: torch.Tensor, voxel: tuple[int, int, int]) -> None:
+    density = torch.randn(1, 1, 68, 68, 68, requires_grad=True)
+    net(density, condition=condition)[(0, 0, *voxel)].backward()
+    assert density.grad is not None
+    reach = np.abs(np.argwhere(density.grad[0, 0].numpy() != 0) - np.array(voxel)).max()
+    assert reach <= net.receptive_radius
+    if 33 in voxel:
+        assert reach == net.receptive_radius
+
+
+def test_blockwise_equals_whole(net: ConditionedUNet, condition: torch.Tensor, density: np.ndarray) -> None:
+    whole = answer(net, density, condition)
+    for block in plan_blocks(density.shape, core=48, halo=28, multiple=4):
+        part = answer(net, density[block.read.slices], condition)
+        np.testing.assert_allclose(
+            part[(slice(None), *block.core.slices)], whole[(slice(None), *block.write.slices)], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("margins", [((28, 28), (28, 28), (28, 28)), ((0, 28), (28, 0), (32, 40))])
+def test_margins_change_what_is_computed_and_not_what_is_answered(net, condition, margins) -> None:
+    density = torch.randn(1, 1, 68, 72, 80)
+    where = tuple(slice(a, n - b) for (a, b), n in zip(margins, density.shape[2:], strict=True))
+    with torch.inference_mode():
+        whole, part = net(density, condition=condition), net(density, margins, condition)
+    torch.testing.assert_close(part, whole[(slice(None), slice(None), *where)], rtol=1e-4, atol=1e-5)
+
+
+def test_folding_the_normalisation_changes_nothing(
+    net: ConditionedUNet, condition: torch.Tensor, density: np.ndarray
+) -> None:
+    part = density[:40, :40, :40]
+    before = answer(net, part, condition)
+    after = answer(net.folded(), part, condition)
+    assert not any(isinstance(module, torch.nn.BatchNorm3d) for module in net.modules())
+    np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+def test_every_map_of_a_batch_heeds_its_own_condition(net: ConditionedUNet) -> None:
+    density, conditions = torch.randn(1, 1, 16, 16, 16), torch.randn(2, LENGTH)
+    both = net(density.expand(2, -1, -1, -1, -1), condition=conditions)
+    for k in range(2):
+        torch.testing.assert_close(both[k : k + 1], net(density, condition=conditions[k : k + 1]), atol=1e-5, rtol=1e-4)
+    assert (both[0] - both[1]).abs().min() > 0
+
+
+def test_a_fresh_net_says_the_same_level_whatever_it_is_told() -> None:
+    net = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2).eval()
+    density = torch.randn(1, 1, 8, 8, 8)
+    one, other = (net(density, condition=torch.full((1, LENGTH), value)) for value in (0.0, 1.0))
+    torch.testing.assert_close(one, other)
+
+
+def test_the_default_is_small_enough_to_ship() -> None:
+    net = ConditionedUNet()
+    assert net.flops_per_voxel <= 60_000
+    assert 4 * sum(weight.numel() for weight in net.parameters()) < 8_000_000
+
+
+def test_a_net_that_is_told_nothing_refuses(net: ConditionedUNet) -> None:
+    with pytest.raises(UsageError, match="whole map"):
+        net(torch.zeros(1, 1, 8, 8, 8))
+    with pytest.raises(UsageError, match="multiples of 4"):
+        net(torch.zeros(1, 1, 8, 8, 10), condition=torch.zeros(1, LENGTH))
