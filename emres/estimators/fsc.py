@@ -17,30 +17,29 @@ their data, and what differs between them on a shorter scale is noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
-from emres.volume.fourier import as_tensor, radial_frequency, shell_weight, voxel_sizes
+from emres.estimators.window_blur import HANN_SIGMA, SKIRT_SHARE, SLAB, WindowBlur
+from emres.volume.fourier import as_tensor, voxel_sizes
 from emres.volume.grid import Triple
 
-# Standard deviation of a Hann window, in units of its full width.
-HANN_SIGMA = math.sqrt(1 / 12 - 1 / (2 * math.pi**2))
-# The skirt of the window: times as broad as its core, share of its weight. Both, and the width of the last average
-# in units of the core's sigma, are where agreement with RELION and with cctbx is best on simulated half maps
-# (tests/estimators/test_agreement.py); 3-5, 0.3-0.5 and 1.2-2 are within 0.01 in Spearman of it.
-SKIRT_BREADTH = 4.0
-SKIRT_SHARE = 0.3
-AVERAGE_BREADTH = 1.6
-# Sections that are multiplied at a time.
-_SLAB = 16
+# Shells are Gaussians, the best compromise between a sharp shell and a short reach in space: their sigma, and their
+# distance, in units of 1 / window. At half a shell's width a crossing is found where it is, not at the next shell.
+SHELL_SIGMA = 0.4
+SHELL_STEP = 0.5
+_SHELL_REACH = 3.5
 # Below this FSC in any of the first shells a voxel is noise.
 GUARD = 0.6
-GUARDED_SHELLS = 2
+# In units of 1 / window.
+GUARDED_UP_TO = 2.0
+
+# Frequency of a shell and the local FSC there, slab by slab: nothing but where the curves cross is kept whole.
+Curve = Iterator[tuple[float, Iterator[torch.Tensor]]]
 
 
 def dense_fsc(
@@ -85,7 +84,8 @@ def dense_fsc(
     coarsest, finest = window or default_window(max(sizes), resolution), 2 * max(sizes)
     _check(threshold, coarsest, finest)
     blur = WindowBlur.of(first, sizes, coarsest)
-    crossing = _first_crossing(_local_fsc(first, second, sizes, coarsest, blur), threshold, 1 / finest)
+    curve = _local_fsc(first, second, sizes, coarsest, blur)
+    crossing = _first_crossing(curve, first, threshold, 1 / finest, GUARDED_UP_TO / coarsest * 1.0001)
     unresolved = crossing == 0
     frequency = blur.average(crossing)
     local_resolution = (1 / frequency).clamp(finest, coarsest).masked_fill(unresolved, coarsest)
@@ -146,102 +146,98 @@ def _check(threshold: float, window: float, finest: float) -> None:
         raise UsageError("a window is too narrow", got=f"{window:g} Å", expected=f"at least {4 * finest:g} Å, 8 voxels")
 
 
-def _local_fsc(
-    first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, window: float, blur: WindowBlur
-) -> Iterator[tuple[float, torch.Tensor]]:
+def _local_fsc(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, window: float, blur: WindowBlur) -> Curve:
     """Yield (frequency of the shell's centre, local FSC at every voxel) from low frequency up to Nyquist."""
-    frequency = radial_frequency(first.shape, voxel_size, str(first.device))
+    spectra = _whitened(first, second, voxel_size)
+    shape, step = first.shape, SHELL_STEP / window
+    for k in range(round(1 / SHELL_STEP), round(1 / (2 * max(voxel_size) * step)) + 1):
+        weight = _shell(shape, voxel_size, k * step, window, first.device)
+        one, two = (_sections(spectrum[..., : weight.shape[2]] * weight, shape) for spectrum in spectra)
+        del weight
+        yield k * step, blur.correlation(one, two)
+
+
+def _sections(spectrum: torch.Tensor, shape: Sequence[int]) -> Iterator[torch.Tensor]:
+    """Yield a volume slab by slab from its transform, which is used up: no band-passed volume is ever whole."""
+    for rows in torch.split(spectrum, SLAB, dim=1):
+        rows.copy_(torch.fft.ifft(rows, dim=0))
+    for slab in torch.split(spectrum, SLAB):
+        yield torch.fft.irfft(torch.fft.ifft(slab, dim=1), n=shape[2], dim=2)
+
+
+def _shell(
+    shape: Sequence[int], voxel_size: Triple, centre: float, window: float, device: torch.device
+) -> torch.Tensor:
+    """Return the amplitude weight of a shell, without the columns along x that lie beyond it."""
+    sigma = SHELL_SIGMA / window
+    columns = min(shape[2] // 2 + 1, math.ceil((centre + _SHELL_REACH * sigma) * shape[2] * voxel_size[2]) + 1)
+    z, y, x = _axes(shape, voxel_size, device)
+    offset = _radius(z, y, x[:columns]).sub_(centre).div_(sigma)
+    weight: torch.Tensor = offset.square_().mul_(-0.5).exp_()
+    return weight.masked_fill_(weight < math.exp(-0.5 * _SHELL_REACH**2), 0.0)
+
+
+def _whitened(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple) -> list[torch.Tensor]:
+    """Return the halves' transforms, with the same mean power at every frequency.
+
+    An FSC does not change with a radial filter on both halves, but within a shell the stronger coefficients would
+    speak for the weaker: where signal ends, the last of it would pass for some beyond.
+    """
     spectra = [torch.fft.rfftn(half / half.std().clamp_min(1e-30)) for half in (first, second)]
-    for k in range(1, round(window / (2 * max(voxel_size))) + 1):
-        weight = shell_weight(frequency, k / window, 1 / window)
-        one, two = (torch.fft.irfftn(spectrum * weight, s=first.shape) for spectrum in spectra)
-        fsc = blur(one * two)
-        one = blur(one.square_())
-        two = blur(two.square_())
-        fsc.div_(one.mul_(two).clamp_min_(0).sqrt_().clamp_min_(1e-20))
-        # Nothing but the curve and the spectra outlives a shell: the memory of a large map is what counts.
-        del one, two, weight
-        yield k / window, fsc
-        del fsc
+    width = 1 / max(n * size for n, size in zip(first.shape, voxel_size, strict=True))
+    z, y, x = _axes(first.shape, voxel_size, first.device)
+    # All but the planes x = 0 and Nyquist stand for their mirror image, too; without it a turned map would differ.
+    twice = torch.full_like(x, 2.0)
+    twice[[0] if first.shape[2] % 2 else [0, -1]] = 1.0
+    length = round(math.hypot(*(float(axis.abs().max()) for axis in (z, y, x))) / width) + 2
+    power, count = torch.zeros((2, length), dtype=torch.float64, device=first.device)
+    # Slab by slab: neither indices nor powers are ever whole.
+    slabs = [
+        (rows, *(torch.split(spectrum, SLAB)[k] for spectrum in spectra)) for k, rows in enumerate(torch.split(z, SLAB))
+    ]
+    for rows, *parts in slabs:
+        shell = _radius(rows, y, x).div_(width).round_().int().flatten()
+        count.index_add_(0, shell, twice.double().expand(len(rows), len(y), -1).flatten())
+        for part in parts:
+            squared = torch.view_as_real(part).square().sum(-1).mul_(twice).double()
+            power.index_add_(0, shell, squared.flatten())
+    power /= count.clamp_min_(1.0)
+    amplitude = power.clamp_min_(1e-12 * float(power.max())).rsqrt_().float()
+    amplitude[0] = 0.0  # the mean
+    for rows, *parts in slabs:
+        weight = amplitude[_radius(rows, y, x).div_(width).round_().int()]
+        for part in parts:
+            part *= weight
+    return spectra
 
 
-def _first_crossing(curve: Iterator[tuple[float, torch.Tensor]], threshold: float, highest: float) -> torch.Tensor:
+def _axes(shape: Sequence[int], voxel_size: Triple, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return the frequencies of a half-complex transform along z, y and x, 1/Å."""
+    (nz, ny, nx), (dz, dy, dx) = shape, voxel_size
+    z, y = torch.fft.fftfreq(nz, dz, device=device), torch.fft.fftfreq(ny, dy, device=device)
+    return z, y, torch.fft.rfftfreq(nx, dx, device=device)
+
+
+def _radius(z: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    squared: torch.Tensor = (z * z)[:, None, None] + (y * y)[:, None] + x * x
+    return squared.sqrt_()
+
+
+def _first_crossing(curve: Curve, like: torch.Tensor, threshold: float, highest: float, guarded: float) -> torch.Tensor:
     """Return the frequency where each voxel's curve first falls below the threshold, linear between shells.
 
     A curve starts at (frequency 0, FSC 1); one that never falls gets ``highest``, one that is noise from the start
-    gets 0.
+    gets 0: it is below the guard in one of the shells up to the frequency ``guarded``.
     """
-    crossing, before, below = torch.zeros(()), torch.ones(()), 0.0
-    for shell, (frequency, fsc) in enumerate(curve):
-        if shell == 0:
-            crossing, before = torch.full_like(fsc, highest), torch.ones_like(fsc)
-        here = (fsc < threshold) & (crossing == highest)
-        drop = (before - fsc).clamp_min_(1e-6)
-        interpolated = before.sub_(threshold).div_(drop).mul_(frequency - below).add_(below)
-        torch.where(here, interpolated, crossing, out=crossing)
-        if shell < GUARDED_SHELLS:
-            # A handful of Fourier modes correlate by chance: signal must show where there always is some.
-            crossing.masked_fill_(fsc < GUARD, 0.0)
-        del drop, interpolated
-        below, before = frequency, fsc
+    crossing, before, below = torch.full_like(like, highest), torch.ones_like(like), 0.0
+    for frequency, fsc in curve:
+        for found, old, new in zip(torch.split(crossing, SLAB), torch.split(before, SLAB), fsc, strict=True):
+            drop = (old - new).clamp_min_(1e-6)
+            interpolated = old.sub_(threshold).div_(drop).mul_(frequency - below).add_(below)
+            found.copy_(torch.where((new < threshold) & (found == highest), interpolated, found))
+            if frequency <= guarded:
+                # A handful of Fourier modes correlate by chance: signal must show where there always is some.
+                found.masked_fill_(new < GUARD, 0.0)
+            old.copy_(new)
+        below = frequency
     return crossing
-
-
-@dataclass(frozen=True)
-class WindowBlur:
-    """The window as a convolution, up to a constant factor, zero beyond the faces.
-
-    A Gaussian is one matrix product an axis: fast on CPU and GPU alike. The ratio of two blurs needs no correction
-    at the faces.
-
-    Parameters
-    ----------
-    core, skirt, mean : three (n, n) matrices each, z, y, x
-        Core and skirt of the window; the Gaussian of the last average.
-    """
-
-    core: list[torch.Tensor]
-    skirt: list[torch.Tensor]
-    mean: list[torch.Tensor]
-
-    @classmethod
-    def of(cls, volume: torch.Tensor, voxel_size: Triple, window: float) -> WindowBlur:
-        """Return the blur of a window (Å) for volumes like this one."""
-        scales = (1.0, SKIRT_BREADTH, AVERAGE_BREADTH)
-        core, skirt, mean = (
-            [
-                gaussian_matrix(n, scale * HANN_SIGMA * window / size, volume.device)
-                for n, size in zip(volume.shape, voxel_size, strict=True)
-            ]
-            for scale in scales
-        )
-        return cls(core, skirt, mean)
-
-    def __call__(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the volume averaged over the window."""
-        return convolve(volume, self.core).mul_(1 - SKIRT_SHARE).add_(convolve(volume, self.skirt), alpha=SKIRT_SHARE)
-
-    def average(self, frequency: torch.Tensor) -> torch.Tensor:
-        """Return the mean of the positive frequencies round every voxel."""
-        total = convolve((frequency > 0).float(), self.mean)
-        return convolve(frequency, self.mean) / total.clamp_min(1e-6)
-
-
-def convolve(volume: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Tensor:
-    """Multiply a (z, y, x) volume by one symmetric matrix along each axis, part by part: one more volume of memory."""
-    z, y, x = matrices
-    blurred = torch.empty_like(volume, memory_format=torch.contiguous_format)
-    for target, slab in zip(torch.split(blurred, _SLAB), torch.split(volume, _SLAB), strict=True):
-        torch.matmul(y, slab @ x, out=target)
-    for columns in torch.split(blurred.flatten(1), _SLAB * len(y), dim=1):
-        columns.copy_(z @ columns)
-    return blurred
-
-
-def gaussian_matrix(n: int, sigma: float, device: torch.device) -> torch.Tensor:
-    """Return the (n, n) matrix of a Gaussian of ``sigma`` voxels, cut at 3 sigma, zero beyond the faces."""
-    index = torch.arange(n, device=device, dtype=torch.float32)
-    distance = (index[:, None] - index[None, :]).abs()
-    reach = torch.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1, dtype=torch.float32)
-    total = float(torch.exp(-0.5 * (reach / sigma) ** 2).sum())
-    return torch.where(distance <= 3 * sigma, torch.exp(-0.5 * (distance / sigma) ** 2) / total, 0.0)

@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -75,12 +76,17 @@ class Spheres:
         side = 2 * math.ceil(self.radius + CUT_EDGE * self.edge) + 1
         return min(self.box_size, next(n for n in itertools.count(side) if _is_smooth(n)))
 
+    def whole_mask(self, device: torch.device) -> torch.Tensor:
+        """Return a sphere's mask in the smallest cube that holds all of it."""
+        reach = self.radius + self.edge
+        return self.mask(2 * reach + 1, (reach,) * 3, device)
+
     def mask(self, side: int, centre: Shape, device: torch.device) -> torch.Tensor:
         """Return a sphere's mask in a cube of ``side`` voxels."""
         z, y, x = ((torch.arange(side, device=device) - c).square() for c in centre)
         distance = (z[:, None, None] + y[None, :, None] + x[None, None, :]).sqrt()
-        outward = ((distance - self.radius) / self.edge).clamp(0.0, 1.0)
-        return torch.cos(math.pi * outward).mul(0.5).add(0.5)
+        outward = distance.sub_(self.radius).div_(self.edge).clamp_(0.0, 1.0)
+        return outward.mul_(math.pi).cos_().mul_(0.5).add_(0.5)
 
 
 def relion_fsc(
@@ -177,18 +183,18 @@ def randomise_phases(
     """
     shape = cubes[0].shape
     random = radial_frequency(shape, 1 / shape[0], str(cubes[0].device)) > shell - 1e-3
-    count = int(random.sum())
-    draws = torch.from_numpy(c_rand(count * len(cubes), seed).astype("float32")).to(cubes[0].device)
-    phases = (draws * (2 * math.pi / RAND_MAX)).chunk(len(cubes))
+    counts = random.sum((1, 2)).tolist()
+    draws = torch.from_numpy(c_rand(sum(counts) * len(cubes), seed).view("int32")).chunk(len(cubes))
 
-    def turned(cube: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    def turned(cube: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         spectrum = torch.fft.rfftn(cube)
-        angle = torch.zeros(random.shape, device=cube.device).masked_scatter_(random, phase)
-        amplitude = (spectrum.real.square() + spectrum.imag.square()).sqrt_()
-        unordered = torch.complex(angle.cos().mul_(amplitude), angle.sin_().mul_(amplitude))
-        return inverse_transform(torch.where(random, unordered, spectrum), shape)
+        # Plane by plane, in place: a transform and its answer are all that is held.
+        for plane, where, phase in zip(spectrum, random, torch.split(drawn, counts), strict=True):
+            angle = phase.to(cube.device).float().mul_(2 * math.pi / RAND_MAX)
+            plane.masked_scatter_(where, torch.polar(plane.masked_select(where).abs(), angle))
+        return inverse_transform(spectrum, shape)
 
-    return list(each(lambda pair: turned(*pair), zip(cubes, phases, strict=True)))
+    return list(each(lambda pair: turned(*pair), zip(cubes, draws, strict=True)))
 
 
 class _Scan:
@@ -207,28 +213,37 @@ class _Scan:
         side, device = spheres.window, volumes[0].device
         self._window_mask = spheres.mask(side, (side // 2,) * 3, device)
         self._window_shells = ShellSums.of_window(side, spheres.box_size, device)
-        self._box_shells: ShellSums | None = None
+        self._box: tuple[ShellSums, torch.Tensor] | None = None
+        self._lock = Lock()
 
     def last_shell(self, centre: Shape) -> int:
         """Return the index of the last Fourier shell of the box before the FSC falls below the threshold."""
-        side = self.spheres.window
-        cut = torch.stack([_cut(volume, centre, side) for volume in self.volumes])
-        curve = self._corrected(self._window_shells.fsc(cut.mul_(self._window_mask)))
+        curve = self._corrected(self._window_shells, [self._cut(volume, centre) for volume in self.volumes])
         early, late = (_shells_above(curve, self.threshold + doubt) for doubt in (DOUBT, -DOUBT))
         if late > CONSEQUENCE * max(early, 1):
-            curve = self._corrected(self._on_the_box(centre))
+            curve = self._corrected(*self._on_the_box(centre))
         return _shells_above(curve, self.threshold)
 
-    def _on_the_box(self, centre: Shape) -> torch.Tensor:
-        box_size, device = self.spheres.box_size, self.volumes[0].device
-        if self._box_shells is None:
-            self._box_shells = ShellSums.of_box(box_size, device)
-        mask = self.spheres.mask(box_size, centre, device)
-        pairs = (self.volumes[:2], self.volumes[2:])
-        return torch.cat([self._box_shells.fsc(torch.stack(pair) * mask) for pair in pairs])
+    def _cut(self, volume: torch.Tensor, centre: Shape) -> torch.Tensor:
+        """Return a sphere cut out of a volume, zero beyond the faces."""
+        side = self.spheres.window
+        cube = torch.zeros_like(self._window_mask)
+        target, source = _overlap(centre, side // 2, side, self.spheres.box_size)
+        torch.mul(volume[target], self._window_mask[source], out=cube[source])
+        return cube
 
-    def _corrected(self, curves: torch.Tensor) -> torch.Tensor:
-        total, noise = curves[0], curves[1]
+    def _on_the_box(self, centre: Shape) -> tuple[ShellSums, list[torch.Tensor]]:
+        """Return the shells of the box, and whole spheres for them."""
+        with self._lock:
+            if self._box is None:
+                device = self.volumes[0].device
+                self._box = ShellSums.of_box(self.spheres.box_size, device), self.spheres.whole_mask(device)
+        shells, mask = self._box
+        target, source = _overlap(centre, len(mask) // 2, len(mask), self.spheres.box_size)
+        return shells, [volume[target] * mask[source] for volume in self.volumes]
+
+    def _corrected(self, shells: ShellSums, cubes: list[torch.Tensor]) -> torch.Tensor:
+        total, noise = (shells.fsc(*pair) for pair in (cubes[:2], cubes[2:]))
         first = self.spheres.randomised_shell + 2
         total[first:] = (total[first:] - noise[first:]) / (1 - noise[first:])
         return total
@@ -239,26 +254,25 @@ def _shells_above(curve: torch.Tensor, threshold: float) -> int:
     return int(below[0]) if len(below) else len(curve) - 1
 
 
-def _cut(volume: torch.Tensor, centre: Shape, side: int) -> torch.Tensor:
-    """Return a cube of ``side`` voxels round a centre, zero beyond the faces."""
-    low = [c - side // 2 for c in centre]
-    inside = tuple(slice(max(a, 0), min(a + side, n)) for a, n in zip(low, volume.shape, strict=True))
-    margins = [(max(-a, 0), max(a + side - n, 0)) for a, n in zip(low, volume.shape, strict=True)]
-    return torch.nn.functional.pad(volume[inside], tuple(itertools.chain(*reversed(margins))))
+def _overlap(centre: Shape, middle: int, side: int, box_size: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return what a cube and the box share, in the box and in the cube, with the cube's middle on a centre."""
+    low = [c - middle for c in centre]
+    target = tuple(slice(max(a, 0), min(a + side, box_size)) for a in low)
+    return target, tuple(slice(s.start - a, s.stop - a) for s, a in zip(target, low, strict=True))
 
 
 def _spread(limits: list[float], spheres: Spheres, device: torch.device) -> torch.Tensor:
     """Return the weighted harmonic mean of the spheres' resolutions at every voxel, 0 where none reaches."""
-    n, reach = spheres.box_size, spheres.radius + spheres.edge
+    n = spheres.box_size
     weight, frequency = torch.zeros((2, n, n, n), device=device)
-    mask = spheres.mask(2 * reach + 1, (reach,) * 3, device)
+    mask = spheres.whole_mask(device)
     for centre, limit in zip(spheres.centres, limits, strict=True):
-        low = [c - reach for c in centre]
-        target = tuple(slice(max(a, 0), min(a + 2 * reach + 1, n)) for a in low)
-        source = tuple(slice(s.start - a, s.stop - a) for s, a in zip(target, low, strict=True))
+        target, source = _overlap(centre, len(mask) // 2, len(mask), n)
         weight[target] += mask[source]
         frequency[target].add_(mask[source], alpha=1 / limit)
-    return torch.where(weight > 0, weight / frequency.clamp_min(1e-30), 0.0)
+    # Where no sphere reaches both are 0.
+    mean: torch.Tensor = weight.div_(frequency.clamp_min_(1e-30))
+    return mean
 
 
 def _pad_to_cube(volume: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,9 @@ import torch
 
 from emres.volume.fourier import radial_frequency
 
+# Rows that are transformed along the last axis at a time.
+_ROWS = 16
+
 
 class ShellSums:
     """FSC of pairs of volumes over the shells of a box, from a transform that may be coarser than the box's.
@@ -20,9 +23,9 @@ class ShellSums:
     def of_box(cls, box_size: int, device: torch.device) -> ShellSums:
         """Return the shells of the box as RELION sums them."""
         shells = box_size // 2 + 1
-        index = radial_frequency((box_size,) * 3, 1 / box_size, str(device)).round().long().clamp_max_(shells)
+        index = radial_frequency((box_size,) * 3, 1 / box_size, str(device)).round_().clamp_max_(shells).int()
         sharing = torch.eye(shells, shells + 1, dtype=torch.float64, device=device)
-        return cls(index.flatten(), sharing)
+        return cls(index, sharing)
 
     @classmethod
     def of_window(cls, side: int, box_size: int, device: torch.device, fineness: int = 4) -> ShellSums:
@@ -38,20 +41,23 @@ class ShellSums:
         offset = (position[None, :] - torch.arange(shells, device=device)[:, None]).abs() / reach
         sharing = (1 - offset).clamp_min(0.0).double()
         sharing[:, -1] = 0.0
-        return cls(bins.flatten(), torch.cat([2 * sharing, sharing], dim=1))
+        return cls(bins.int(), torch.cat([2 * sharing, sharing], dim=1))
 
-    def fsc(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Return the FSC of volumes 1 and 2, 3 and 4, ...: (2 n, z, y, x) -> (n, shells) float64."""
-        return torch.stack([self._fsc(*pair) for pair in zip(volumes[0::2], volumes[1::2], strict=True)])
+    def fsc(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Return the FSC of two volumes, (shells,) float64; a smaller volume stands for one with zeros behind it.
 
-    def _fsc(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        # One volume at a time, real and imaginary parts apart: twice as fast as a batch of complex numbers.
-        spectra = (torch.fft.rfftn(volume).flatten() for volume in (first, second))
-        (a, b), (c, d) = ((spectrum.real.contiguous(), spectrum.imag.contiguous()) for spectrum in spectra)
-        shared = self._sums((a * c).addcmul_(b, d))
-        powers = [self._sums(real.square_().addcmul_(imag, imag)) for real, imag in ((a, b), (c, d))]
-        return shared / (powers[0] * powers[1]).sqrt().clamp_min(1e-30)
-
-    def _sums(self, values: torch.Tensor) -> torch.Tensor:
-        bins = torch.zeros(self._sharing.shape[1], device=values.device)
-        return self._sharing @ bins.index_add_(0, self._bins, values).double()
+        Zeros cost nothing before their axis is transformed, and the last axis goes part by part: two transforms of
+        a whole box are never held.
+        """
+        n = self._bins.shape[0]
+        planes = [torch.fft.fft(torch.fft.rfft(volume, n=n, dim=2), n=n, dim=1) for volume in (first, second)]
+        sums = torch.zeros((3, self._sharing.shape[1]), device=first.device)
+        for one, two, bins in zip(*(torch.split(part, _ROWS, dim=1) for part in (*planes, self._bins)), strict=True):
+            # Real and imaginary parts apart: twice as fast as complex numbers.
+            spectra = (torch.fft.fft(part, n=n, dim=0).flatten() for part in (one, two))
+            (a, b), (c, d) = ((spectrum.real.contiguous(), spectrum.imag.contiguous()) for spectrum in spectra)
+            products = ((a * c).addcmul_(b, d), a.square_().addcmul_(b, b), c.square_().addcmul_(d, d))
+            for total, values in zip(sums, products, strict=True):
+                total.index_add_(0, bins.flatten(), values)
+        shared, power, other = (sums.double() @ self._sharing.T).unbind()
+        return shared / (power * other).sqrt().clamp_min(1e-30)
