@@ -154,7 +154,8 @@ class ConditionedUNet(nn.Module):
             deep = trim(deep + layer(deep, film), 4, left)
         shallow = Trim(margins, reach)(shallow, 2, 1)
         features = self.decode(torch.cat([shallow, self.up(deep)], 1), others[-1])
-        return trim(depth_to_space(self.head(features)), 1, 0) + level
+        deviation: Tensor = trim(depth_to_space(self.head(features)), 1, 0)
+        return deviation + level
 
     def folded(self) -> ConditionedUNet:
         """Merge every batch normalisation into its convolution, in place, and return the net in evaluation mode."""

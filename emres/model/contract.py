@@ -16,11 +16,12 @@ from typing import Any
 from emres.errors import ModelError
 from emres.volume.grid import Grid
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONTRACT_FILE = "contract.json"
 NORMALISATION = "median outside / rms inside the mask"
 MIN_MAX = "minimum 0 / maximum 1 of the whole map"
 LOG_VOXELS, ANGSTROM = "log voxels", "Å"
+WITH_SPREAD = "log voxels and spread"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Contract:
         Å of the finest working grid.
     octaves : int
         How many times the working grid may be doubled; the answer is in voxels, so the same weights serve.
+    steps : int
+        Working grids an octave: 2 for grids that are each the square root of 2 coarser than the last.
     multiple, halo : int
         A box starts on a multiple and carries ``halo`` voxels of context (a multiple, at least the receptive radius).
     valid_range : (float, float)
@@ -54,7 +57,11 @@ class Contract:
         How a map is centred and scaled, once per map: by the median outside and the rms inside the mask, or by its
         minimum and maximum.
     output : str
-        What the net says: ``log voxels`` of the working grid, or ``Å``.
+        What the net says: ``log voxels`` of the working grid, the same ``and spread``, or ``Å``.
+    spread_factor : float
+        What the net's spread is multiplied by, so that 68 % of the voxels of held-out maps lie within it.
+    familiar : dict
+        What maps the net was trained on, as numbers of the condition: see :class:`emres.model.familiar.Familiar`.
     cube : int
         0 for a net that sees a map as a whole. Above: it sees cubes of that side alone, on the map's own voxels,
         in a box padded with zeros to a power of two; nothing is resampled or clipped, and 100 stands where the
@@ -78,12 +85,20 @@ class Contract:
     normalisation: str = NORMALISATION
     output: str = LOG_VOXELS
     cube: int = 0
+    steps: int = 1
+    spread_factor: float = 1.0
+    familiar: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @property
     def name_version(self) -> str:
         """``emres-small@0.1``: what a prediction is filed under."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the net is told of the whole map, and says how sure it is."""
+        return self.output == WITH_SPREAD
 
     @property
     def reach(self) -> int:
@@ -93,7 +108,7 @@ class Contract:
     def working_voxel_size(self, voxel_size: float) -> float:
         """Return the grid, in Å, on which a map of this voxel size (Å) is predicted.
 
-        It is the coarsest octave that loses none of the map's frequencies, give or take a tenth.
+        It is the coarsest of the grids that loses none of the map's frequencies, give or take a tenth.
 
         Examples
         --------
@@ -101,8 +116,7 @@ class Contract:
         >>> [contract.working_voxel_size(size) for size in (0.65, 1.3, 2.64, 5.7, 80.0)]
         [1.5, 1.5, 1.5, 6.0, 12.0]
         """
-        octave = math.floor(math.log2(1.1 * voxel_size / self.voxel_size))
-        return float(self.voxel_size * 2 ** min(max(octave, 0), self.octaves))
+        return working_voxel_size(voxel_size, self.voxel_size, self.octaves, self.steps)
 
     def working_grid(self, grid: Grid) -> Grid:
         """Return the grid on which a map is predicted: resampled, or padded for a net of cubes.
@@ -175,6 +189,8 @@ class Contract:
             or self.valid_range[1] <= self.valid_range[0]
             or self.halo % self.multiple
             or self.octaves < 0
+            or self.steps < 1
+            or not self.spread_factor > 0
         ):
             raise ModelError(
                 f"{source} contradicts itself",
@@ -183,6 +199,27 @@ class Contract:
                 cure="export the model again",
             )
         return self
+
+
+def working_voxel_size(voxel_size: float, finest: float, octaves: int, steps: int = 1) -> float:
+    """Return the grid that a map of some voxel size goes on, all in Å.
+
+    Parameters
+    ----------
+    voxel_size : float
+        Of the map.
+    finest : float
+        The finest grid there is.
+    octaves, steps : int
+        How many times it may be doubled, and how many grids there are an octave.
+
+    Examples
+    --------
+    >>> [round(working_voxel_size(size, 1.0, 3, steps=2), 2) for size in (0.65, 1.3, 2.64, 80.0)]
+    [1.0, 1.41, 2.83, 8.0]
+    """
+    step = math.floor(steps * math.log2(1.1 * voxel_size / finest))
+    return float(finest * 2 ** (min(max(step, 0), octaves * steps) / steps))
 
 
 def read_contract(folder: Path | str) -> Contract:

@@ -8,7 +8,8 @@ the net is block-exact, the answer does not depend on that choice.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import nn
 
 from emres.errors import ModelError, UsageError
 from emres.model.bundle import open_bundle
+from emres.model.conditioned import ConditionedUNet
 from emres.model.contract import ANGSTROM, Contract, read_contract
 from emres.model.unet import CompactUNet, Margins
 from emres.volume.blocks import Box
@@ -27,6 +29,9 @@ from emres.volume.grid import Shape
 Array = np.ndarray[Any, Any]
 
 DEFAULT_MEMORY_BYTES = 1 << 30
+
+# A voxel of an answer with its uncertainty, both in Å.
+RESOLUTION_AND_SPREAD = np.dtype([("resolution", np.float32), ("spread", np.float32)])
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,10 @@ class BlockPredictor:
         ``cpu``, ``cuda``, ``cuda:1``.
     memory_bytes : int
         What the net may take for one box.
+    condition : tuple of float
+        What a conditioned net is told of the whole map.
+    with_spread : bool
+        Whether to give the uncertainty too.
 
     Examples
     --------
@@ -56,6 +65,12 @@ class BlockPredictor:
     working_voxel_size: float
     device: str = "cpu"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    condition: tuple[float, ...] = ()
+    with_spread: bool = False
+
+    def told(self, condition: Sequence[float]) -> BlockPredictor:
+        """Return the predictor of a map of which the net is told so much (see `emres.model.condition`)."""
+        return replace(self, condition=tuple(map(float, condition)))
 
     def __call__(self, density: Array, mask: Array, *, core: Box | None = None) -> Array:
         """Predict where the mask is True.
@@ -70,7 +85,7 @@ class BlockPredictor:
 
         Returns
         -------
-        (z, y, x) float32
+        (z, y, x) float32, or of ``RESOLUTION_AND_SPREAD`` if the uncertainty was asked for
             Å; 0 where the mask is False, and outside the core.
 
         Raises
@@ -86,30 +101,36 @@ class BlockPredictor:
                 got=f"{density.shape} and {mask.shape}",
                 expected="the same (z, y, x)",
             )
-        resolution = np.zeros(density.shape, dtype=np.float32)
+        answer = np.zeros(density.shape, dtype=RESOLUTION_AND_SPREAD if self.with_spread else np.float32)
         if core is not None:
             mask = _only(mask, core)
         if not mask.any():
-            return resolution
+            return answer
         net, contract = _opened(self.folder, self.weights_sha256, self.device)
         largest = self.memory_bytes // contract.bytes_per_voxel
         for box in cover_mask(mask, multiple=contract.multiple, halo=contract.halo, largest=largest):
             target = box.clipped(density.shape)
-            resolution[target.slices] = self._predict_box(net, contract, density, box)[
-                Box((0, 0, 0), target.shape).slices
-            ]
-        np.copyto(resolution, np.float32(0), where=~mask)
-        return resolution
+            held = Box((0, 0, 0), target.shape).slices
+            for name, values in self._predict_box(net, contract, density, box).items():
+                (answer[name] if self.with_spread else answer)[target.slices] = values[held]
+        answer[~mask] = 0
+        return answer
 
-    def _predict_box(self, net: nn.Module, contract: Contract, density: Array, box: Box) -> Array:
-        """Return Å in a box, which may reach beyond the far faces."""
+    def _predict_box(self, net: nn.Module, contract: Contract, density: Array, box: Box) -> dict[str, Array]:
+        """Return Å in a box, which may reach beyond the far faces: the resolution, and its spread if that is wanted."""
         padded = Box((0, 0, 0), density.shape).aligned(contract.multiple)
         read = box.grown(contract.halo).clipped(padded.shape)
-        answer = _forward(net, _padded_read(density, read), self.device, _margins(box, read))
+        condition = self.condition if contract.conditioned else None
+        answer = _forward(net, _padded_read(density, read), self.device, _margins(box, read), condition)
+        first = answer[0]
         if contract.output == ANGSTROM:
-            return answer
-        ratio = np.clip(np.exp(answer, out=answer), *contract.valid_range, out=answer)
-        return np.multiply(ratio, np.float32(self.working_voxel_size), out=ratio)
+            return {"resolution": first}
+        ratio = np.clip(np.exp(first, out=first), *contract.valid_range, out=first)
+        found = {"resolution": np.multiply(ratio, np.float32(self.working_voxel_size), out=ratio)}
+        if self.with_spread:
+            relative = np.exp(answer[1], out=answer[1])
+            found["spread"] = relative * np.float32(contract.spread_factor) * found["resolution"]
+        return found
 
 
 def make_predictor(
@@ -118,6 +139,7 @@ def make_predictor(
     working_voxel_size: float | None = None,
     device: str = "cpu",
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    with_spread: bool | None = None,
 ) -> BlockPredictor:
     """Build a predictor from a bundle's contract, without loading its weights.
 
@@ -129,6 +151,8 @@ def make_predictor(
         Å; the contract's finest grid by default. ``contract.working_voxel_size(voxel_size)`` chooses it for a map.
     device : str
     memory_bytes : int
+    with_spread : bool, optional
+        Give the uncertainty too; by default wherever the net tells it.
 
     Returns
     -------
@@ -141,7 +165,8 @@ def make_predictor(
     """
     contract = read_contract(folder)
     size = contract.voxel_size if working_voxel_size is None else working_voxel_size
-    return BlockPredictor(str(folder), contract.weights_sha256, float(size), device, memory_bytes)
+    spread = contract.conditioned if with_spread is None else with_spread
+    return BlockPredictor(str(folder), contract.weights_sha256, float(size), device, memory_bytes, with_spread=spread)
 
 
 def _only(mask: Array, core: Box) -> Array:
@@ -178,11 +203,14 @@ def _margins(box: Box, read: Box) -> Margins:
     return z, y, x
 
 
-def _forward(net: nn.Module, density: Array, device: str, margins: Margins) -> Array:
-    """Run the net on one (z, y, x) box; the answer comes without the margins."""
+def _forward(
+    net: nn.Module, density: Array, device: str, margins: Margins, condition: tuple[float, ...] | None
+) -> Array:
+    """Run the net on one (z, y, x) box; the answer (channel, z, y, x) comes without the margins."""
     with torch.inference_mode():
         values = torch.from_numpy(np.ascontiguousarray(density, dtype=np.float32)[None, None]).to(device)
-        return np.asarray(net(values, margins)[0, 0].float().cpu().numpy())
+        told = {} if condition is None else {"condition": torch.tensor([condition], device=device)}
+        return np.asarray(net(values, margins, **told)[0].float().cpu().numpy())
 
 
 _nets: dict[tuple[str, str, str], tuple[nn.Module, Contract]] = {}
@@ -207,7 +235,7 @@ def _open(folder: str, weights_sha256: str, device: str) -> tuple[nn.Module, Con
             expected=f"{weights_sha256[:16]}…",
             cure="start the run again",
         )
-    net = bundle.net.folded() if isinstance(bundle.net, CompactUNet) else bundle.net
+    net = bundle.net.folded() if isinstance(bundle.net, CompactUNet | ConditionedUNet) else bundle.net
     # Channels last is what the CPU's convolutions are written for: 1.3-2.5 times faster here.
     net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return net.to(device), bundle.contract
