@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -23,6 +24,8 @@ FILE = "dataset.json"
 FORMAT_VERSION = 1
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 SPLITS = tuple(SHARES)
+
+_DENSITY = re.compile(r"(average|map(_[1-9]\d{0,3})?)\Z")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Row:
     weight : float
         How often it is drawn, over the others.
     densities : tuple of str
-        What a patch may show: ``map``, and ``average`` for the mean of the two half maps.
+        What a patch may show: ``map``, other deposits of the same half maps (``map_2``, …), and ``average`` for the
+        mean of the two.
     resolution, p05, p95 : float
         Median and percentiles of the target in its mask, Å.
     voxel_size : float
@@ -77,8 +81,8 @@ class Row:
         check_kind(self.target)
         if self.split not in SPLITS:
             raise UsageError("unknown side of a split", got=self.split, expected=", ".join(SPLITS))
-        if not self.densities or not set(self.densities) <= {"map", "average"}:
-            raise UsageError("unknown density", got=str(self.densities), expected="map and/or average")
+        if not self.densities or not all(map(_DENSITY.match, self.densities)):
+            raise UsageError("unknown density", got=str(self.densities), expected="map, map_2, …, average")
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise UsageError("a weight is a number from 0 up", got=f"{self.weight} for {self.entry}")
 
@@ -115,6 +119,11 @@ class DataSet:
     def store_of(self, row: Row) -> Path:
         """Return the store that holds a row's entry."""
         return self.folder / row.store
+
+
+def deposit_kind(number: int) -> str:
+    """Return the kind of an entry's deposits: ``map``, then ``map_2``, ``map_3`` and on."""
+    return "map" if number == 1 else f"map_{number}"
 
 
 def write_dataset(dataset: DataSet) -> Path:

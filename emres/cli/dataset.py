@@ -48,6 +48,13 @@ def dataset() -> None:
 @click.option("--all", "everything", is_flag=True, help="Every entry of the store.")
 @click.option("--simulate", "models", type=PATH, metavar="FOLDER", help="Simulate half maps of every model in it.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Versions of every model.")
+@click.option(
+    "--deposits",
+    type=click.IntRange(1, 99),
+    default=1,
+    show_default=True,
+    help="Maps of every version: the average of its half maps, treated in so many ways. They share one target.",
+)
 @click.option("--recipe", metavar="NAME|FILE", help="What simulated maps are like; drawn by default.")
 @click.option("--voxel-size", type=float, metavar="Å", help="Of simulated maps; drawn by default.")
 @click.option(
@@ -77,6 +84,7 @@ def build(
     everything: bool,
     models: Path | None,
     count: int,
+    deposits: int,
     recipe: str | None,
     voxel_size: float | None,
     cluster: str | None,
@@ -111,7 +119,9 @@ def build(
     known = read_families(families) if families else {}
     plan = BuildPlan(names=(), store=Store(store) if store else None, families=known, mirror=source, **options)
     names = _named(entries, query, everything, plan.source, source, required=models is None)
-    simulation = SimulationPlan(True, voxel_size, recipe=recipe_of(recipe), seed=plan.seed, count=count)
+    simulation = SimulationPlan(
+        True, voxel_size, recipe=recipe_of(recipe), seed=plan.seed, count=count, deposits=deposits
+    )
     return _build(console, replace(plan, names=names), models, simulation, cluster)
 
 

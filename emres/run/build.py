@@ -6,6 +6,7 @@ that cannot be used is left out, with the reason on record; the others go on.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from emres import __version__
 from emres.archive.attributes import LOCAL_RESOLUTION
 from emres.archive.disk import disk_errors, only_writer
-from emres.archive.manifest import FILE, DataSet, Row, read_dataset, split_families, write_dataset
+from emres.archive.manifest import FILE, DataSet, Row, deposit_kind, read_dataset, split_families, write_dataset
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError, UsageError
 from emres.run.batch import BatchPlan, fetch_by, needs_half_maps, run_batch
@@ -180,10 +181,12 @@ def row_of(group: EntryGroup, kind: str, plan: BuildPlan, dataset: DataSet) -> R
 
 
 def densities_of(group: EntryGroup, kind: str) -> tuple[str, ...]:
-    """Return what a patch of an entry may show: of its map and the average of its half maps what lies on the target."""
+    """Return what a patch of an entry may show: maps, and the average of half maps, that lie on its target."""
     grid = group.grid(kind)
-    there = {name: group.has(name) and group.grid(name).matches(grid) for name in ("map", *HALF_MAPS)}
-    return ("map",) * there["map"] + ("average",) * (there["half_map_1"] and there["half_map_2"])
+    further = itertools.takewhile(group.has, map(deposit_kind, itertools.count(2)))
+    there = [name for name in ("map", *further, *HALF_MAPS) if group.has(name) and group.grid(name).matches(grid)]
+    maps = [name for name in there if name not in HALF_MAPS]
+    return *maps, *(["average"] if set(HALF_MAPS) <= set(there) else [])
 
 
 def family_of(name: str, entry: Mapping[str, Any], families: Mapping[str, str]) -> str:

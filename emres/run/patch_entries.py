@@ -57,8 +57,13 @@ class AveragedPyramid:
 
 
 def density_pyramid(group: EntryGroup, density: str) -> Pyramid:
-    """Return a density of an entry, ``map`` or ``average``, at its several samplings."""
-    return AveragedPyramid(group) if density == "average" else StoredPyramid(group, "map")
+    """Return a density of an entry, ``map``, ``map_2``, … or ``average``, at its several samplings."""
+    return AveragedPyramid(group) if density == "average" else StoredPyramid(group, density)
+
+
+def kinds_of(density: str) -> tuple[str, ...]:
+    """Return the kinds of maps that a density is made of."""
+    return HALF_MAPS if density == "average" else (density,)
 
 
 def check_row(dataset: DataSet, row: Row) -> EntryGroup:
@@ -77,7 +82,7 @@ def check_row(dataset: DataSet, row: Row) -> EntryGroup:
             f"{row.entry} has vanished from {dataset.store_of(row)}",
             cure="bring it back, or build the data set again",
         )
-    densities = [kind for name in row.densities for kind in (HALF_MAPS if name == "average" else ("map",))]
+    densities = [kind for name in row.densities for kind in kinds_of(name)]
     for kind in (row.target, *densities):
         if not group.has(kind):
             raise StoreError(

@@ -25,7 +25,7 @@ from emres.model.cut import MapFacts
 from emres.model.patch_spec import Cells
 from emres.run.jobs import hash_of_facts
 from emres.run.masks import mask_slabs, slabs
-from emres.run.patch_entries import HALF_MAPS, cells_of, check_row, density_pyramid
+from emres.run.patch_entries import cells_of, check_row, density_pyramid, kinds_of
 from emres.volume.blocks import Box
 from emres.volume.density import Normalisation, RobustStatistics
 from emres.volume.grid import Grid
@@ -42,8 +42,9 @@ _SPECTRUM_BOX, _SPECTRUM_BOXES, _SHELLS = 48, 8, 32
 def facts_key(dataset: DataSet, row: Row, density: str) -> str:
     """Return what tells the numbers of one map from those of any other, or of another version of it."""
     group = Store(dataset.store_of(row)).entry(row.entry)
-    kinds = HALF_MAPS if density == "average" else ("map",)
-    about = [[group.attributes(kind).get("source"), group.attributes(kind).get("statistics")] for kind in kinds]
+    about = [
+        [group.attributes(kind).get("source"), group.attributes(kind).get("statistics")] for kind in kinds_of(density)
+    ]
     return f"{row.store}/{row.entry}/{density}/{hash_of_facts({'maps': about, 'lattice': row.lattice})[:16]}"
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emres import __version__
+from emres.archive.manifest import deposit_kind
 from emres.errors import MapError, UsageError
 from emres.run.jobs import hash_of_facts
 from emres.run.simulated import Made, Place
 
 if TYPE_CHECKING:
     from emres.simulate.atoms import Atoms
-    from emres.simulate.recipe import Recipe
+    from emres.simulate.recipe import Processing, Recipe
 
 SUFFIXES = (".cif", ".mmcif", ".pdb", ".ent")
 FIRST = 1  # number of the first version of a model
@@ -49,7 +50,9 @@ class SimulationPlan:
     box_size : int, optional
         Side of the box, voxels; one that fits by default.
     same_grid : bool
-        Leave the deposited map on the grid of the half maps: neither cropped nor resampled.
+        Leave the deposited maps on the grid of the half maps: not resampled, and 0 where they are cropped.
+    deposits : int
+        Maps of every version: its half maps' average, treated in so many ways.
 
     Raises
     ------
@@ -65,13 +68,15 @@ class SimulationPlan:
     count: int = 1
     box_size: int | None = None
     same_grid: bool = False
+    deposits: int = 1
 
     def __post_init__(self) -> None:
         for what, value in (("voxel size", self.voxel_size), ("resolution", self.resolution), ("box", self.box_size)):
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"the {what} is not usable", got=f"{value:g}", expected="a positive number")
-        if self.count < 1 or (self.seed or 0) < 0:
-            raise UsageError("a count or seed is out of range", got=f"count {self.count}, seed {self.seed}")
+        if min(self.count, self.deposits) < 1 or (self.seed or 0) < 0:
+            got = f"count {self.count}, deposits {self.deposits}, seed {self.seed}"
+            raise UsageError("a count or seed is out of range", got=got)
         if self.half_maps:
             if self.count > 1 and self.seed is None and self._own_seed:
                 raise UsageError("a recipe with a seed of its own is one version", cure="pass --seed beside --count")
@@ -84,7 +89,7 @@ class SimulationPlan:
                 expected="both, in Å",
                 cure="pass --voxel-size and --resolution, or --half-maps to have them drawn",
             )
-        if self.recipe is not None or self.count > 1 or self.seed is not None:
+        if self.recipe is not None or max(self.count, self.deposits) > 1 or self.seed is not None:
             raise UsageError(
                 "a plain map has no recipe and no versions", cure="pass --half-maps, or leave the recipe and seed out"
             )
@@ -130,12 +135,20 @@ class SimulationPlan:
         return self._framed(recipe)
 
     def _framed(self, recipe: Recipe) -> Recipe:
-        if self.same_grid:
-            processing = replace(recipe.processing, region=1.0, crop=False, voxel_size=0.0)
-            recipe = replace(recipe, processing=processing)
+        if self.same_grid:  # also in what is recorded
+            recipe = replace(recipe, processing=_of_the_whole(recipe.processing))
         if self.box_size is None:
             return recipe
         return replace(recipe, framing=replace(recipe.framing, shape=(self.box_size,) * 3))
+
+    def deposits_of(self, recipe: Recipe) -> dict[str, Processing]:
+        """Return how each of a version's maps is treated: ``map``, and ``map_2`` and on."""
+        from emres.simulate.recipes import draw_deposits
+
+        ways = draw_deposits(recipe, self.deposits)
+        if self.same_grid:
+            ways = tuple(map(_of_the_whole, ways))
+        return {deposit_kind(number): way for number, way in enumerate(ways, start=1)}
 
     def facts(self) -> dict[str, Any]:
         """Return what decides the maps beside the model and the version, as JSON values."""
@@ -192,11 +205,16 @@ class Simulation:
         from emres.simulate.deposit import deposit
         from emres.simulate.halfmaps import simulate_half_maps
 
-        recipe = self.plan.recipe_for(atoms, self.seed)
+        plan, recipe = self.plan, self.plan.recipe_for(atoms, self.seed)
         halves = simulate_half_maps(atoms, recipe)
         kinds = {"half_map_1": halves.half_map_1, "half_map_2": halves.half_map_2, "mask": halves.mask}
         volumes = {kind: (values, halves.grid) for kind, values in kinds.items()}
-        return Made({"map": deposit(halves), **volumes}, {"resolution": recipe.resolution, "recipe": recipe.to_json()})
+        ways = plan.deposits_of(recipe)
+        maps = {kind: deposit(halves, way, same_grid=plan.same_grid) for kind, way in ways.items()}
+        about = {"resolution": recipe.resolution, "recipe": recipe.to_json()}
+        if len(ways) > 1:
+            about["deposits"] = {kind: asdict(way) for kind, way in ways.items()}
+        return Made({**maps, **volumes}, about)
 
     def _plain(self, atoms: Atoms) -> Made:
         from emres.simulate.density import box_round, plain_map
@@ -233,6 +251,11 @@ def simulations(models: Sequence[Path | str], plan: SimulationPlan) -> list[Simu
         for name, path in names.items()
         for number in plan.numbers
     ]
+
+
+def _of_the_whole(processing: Processing) -> Processing:
+    """Return a treatment that keeps all of the molecule, on its voxels: a target of the half maps is one of the map."""
+    return replace(processing, region=1.0, voxel_size=0.0)
 
 
 def model_name(path: Path) -> str:

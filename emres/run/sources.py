@@ -112,6 +112,7 @@ def build_dataset(
     query: str | None = None,
     simulate: Path | str | None = None,
     count: int = 1,
+    deposits: int = 1,
     recipe: Recipe | Mapping[str, Any] | Path | str | None = None,
     voxel_size: float | None = None,
     targets: str | Sequence[str] = ("fsc",),
@@ -141,6 +142,8 @@ def build_dataset(
         A folder of atomic models to simulate half maps of.
     count : int
         Versions of every model.
+    deposits : int
+        Maps of every version, which share one target: its half maps' average treated in so many ways.
     recipe, voxel_size
         Of the simulated half maps, as in :func:`emres.simulate_maps`; drawn by default.
     targets : str or sequence of str
@@ -179,7 +182,9 @@ def build_dataset(
         mirror=source,
     )
     if simulate is not None:
-        simulation = SimulationPlan(True, voxel_size, recipe=recipe_of(recipe), seed=seed, count=count)
+        simulation = SimulationPlan(
+            True, voxel_size, recipe=recipe_of(recipe), seed=seed, count=count, deposits=deposits
+        )
         plan = with_simulated(plan, simulate, simulation, client, report)
     if not plan.names and not plan.left_out:
         raise UsageError("no entry was named", cure="name some, or give a query or a folder of models")

@@ -28,7 +28,7 @@ _FSC_EDGE, _FSC_NOISE = 6.0, 0.05
 _REGION = 16
 
 
-def deposit(halves: HalfMaps, processing: Processing | None = None) -> tuple[Array, Grid]:
+def deposit(halves: HalfMaps, processing: Processing | None = None, *, same_grid: bool = False) -> tuple[Array, Grid]:
     """Average two half maps and process them as a depositor would.
 
     Parameters
@@ -36,6 +36,8 @@ def deposit(halves: HalfMaps, processing: Processing | None = None) -> tuple[Arr
     halves : HalfMaps
     processing : Processing, optional
         The recipe's own by default.
+    same_grid : bool
+        Carry what is deposited back to the half maps' grid, 0 where its box does not reach.
 
     Returns
     -------
@@ -59,7 +61,10 @@ def deposit(halves: HalfMaps, processing: Processing | None = None) -> tuple[Arr
     if not grid.matches(halves.grid):
         density = fourier_resample(np.asarray(density, dtype=np.float32), halves.grid, grid)
         mask = None if mask is None else apply_matrices(mask, resampling_matrices(halves.grid, grid, "linear"))
-    return np.asarray(density if mask is None else density * mask, dtype=np.float32), grid
+    density = np.asarray(density if mask is None else density * mask, dtype=np.float32)
+    if same_grid and not grid.matches(halves.grid):
+        return fourier_resample(density, grid, halves.grid), halves.grid
+    return density, grid
 
 
 def kept_region(halves: HalfMaps, processing: Processing) -> Array:

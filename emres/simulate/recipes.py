@@ -183,8 +183,37 @@ def _surroundings(rng: np.random.Generator, size: float) -> Surroundings:
     )
 
 
+def draw_deposits(recipe: Recipe, count: int) -> tuple[Processing, ...]:
+    """Return so many ways to treat the average of one pair of half maps: the recipe's own, and others drawn beside it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    count : int
+
+    Returns
+    -------
+    tuple of Processing
+        The first ones are the same for any count. Of the others few stay the plain average.
+
+    Examples
+    --------
+    >>> [how.low_pass > 0 for how in draw_deposits(Recipe(seed=3), 4)]
+    [False, True, True, True]
+    """
+    own, size, unit = recipe.processing, recipe.voxel_size, recipe.envelope.b_factor
+    seeds = np.random.SeedSequence([recipe.seed, 2]).generate_state(max(count - 1, 0), np.uint64)
+    return own, *(draw_processing(int(seed), recipe.resolution, size, unit, plain=0.0) for seed in seeds)
+
+
 def draw_processing(
-    seed: int, resolution: float, voxel_size: float, b_factor: float | None = None, *, same_grid: bool = False
+    seed: int,
+    resolution: float,
+    voxel_size: float,
+    b_factor: float | None = None,
+    *,
+    same_grid: bool = False,
+    plain: float = 0.25,
 ) -> Processing:
     """Draw what a depositor does; a quarter of the maps stay the plain average.
 
@@ -199,6 +228,8 @@ def draw_processing(
         Å^2 that the map as a whole suffers, of which sharpening gives back a part; 8 resolution^2 by default.
     same_grid : bool
         Leave box and voxels as they are.
+    plain : float
+        Share of the maps that stay the plain average.
 
     Returns
     -------
@@ -212,7 +243,7 @@ def draw_processing(
     if not resolution > 0:
         raise UsageError("a resolution is out of range", got=f"{resolution} Å", expected="above 0")
     rng = np.random.default_rng([seed, 1])
-    plain, weighted, sharp, limited = (bool(rng.random() < share) for share in (0.25, 0.6, 0.75, 0.6))
+    untouched, weighted, sharp, limited = (bool(rng.random() < share) for share in (plain, 0.6, 0.75, 0.6))
     strength = min(float(rng.uniform(0.2, 1.2)) * (b_factor or 8 * resolution**2), max(200.0, 4 * resolution**2))
     cut = float(rng.uniform(0.8, 1.15)) * resolution
     mask = str(rng.choice(["none", "none", "molecule", "sphere"]))
@@ -220,7 +251,7 @@ def draw_processing(
     region = float(rng.uniform(0.08, 0.6)) if rng.random() < 0.2 else 1.0
     cropped, resampled = bool(rng.random() < 0.3), bool(rng.random() < 0.35)
     finer = _new_voxel_size(rng, resolution, voxel_size)
-    if plain:
+    if untouched:
         return Processing()
     return Processing(
         fsc_weighting=weighted,

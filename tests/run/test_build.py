@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -16,8 +17,11 @@ from emres.archive.manifest import DataSet, read_dataset
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import Store
 from emres.errors import StoreError, UsageError
+from emres.model.epoch import plan_epoch
+from emres.model.patch_spec import EpochPlan
 from emres.run.build import BuildPlan, build, open_or_new
 from emres.run.dataset_info import describe_dataset
+from emres.run.patch_sources import DataSetOpener
 from emres.run.sources import build_dataset, families_beside, read_families
 from emres.volume.grid import Grid, make_volume
 from tests.mirror import build_mirror
@@ -26,6 +30,7 @@ from tests.run.halves import HALVES, entry_of, toy_halves, write_halves
 
 SMALL = Grid((28, 28, 28), (2.1,) * 3)
 KINDS = ("map", *HALVES)
+SHARPENED = {"processing": {"sharpening": -300.0}}
 RECIPE = {"like": "low-resolution", "framing": {"padding": 14.0}}  # small boxes
 
 
@@ -150,6 +155,22 @@ def test_models_are_simulated_and_families_stay_together(models: Path, tmp_path:
     before = (tmp_path / "set/dataset.json").read_bytes()
     build_dataset(tmp_path / "set", simulate=models, count=2, recipe=RECIPE)
     assert (tmp_path / "set/dataset.json").read_bytes() == before
+
+
+def test_deposits_of_one_version_share_a_target_and_patches_show_each(tmp_path: Path) -> None:
+    models = write_models(tmp_path / "models", "1abc.pdb")
+    found = build_dataset(tmp_path / "set", simulate=models, deposits=3, recipe={**RECIPE, **SHARPENED})
+    (row,) = found.rows
+    assert row.densities == ("map", "map_2", "map_3", "average")
+    group = Store(found.store_of(row)).entry(row.entry)
+    ways = group.attributes()["entry"]["deposits"]
+    assert list(ways) == ["map", "map_2", "map_3"]
+    assert all((way["region"], way["voxel_size"]) == (1.0, 0.0) for way in ways.values())
+    assert [kind for kind in group.kinds() if kind.startswith("local_resolution")] == [row.target]
+    opened, epoch = DataSetOpener(found, found.rows).open(), EpochPlan(64, visit=8)
+    maps = [np.asarray(opened.source(0).densities[name][8:20, 8:20, 8:20]) for name in row.densities]
+    assert not any(np.array_equal(one, other) for one, other in itertools.combinations(maps, 2))
+    assert {spec.density for spec in plan_epoch(found.rows, opened.cells, epoch)} == set(row.densities)
 
 
 def test_a_bad_model_is_left_out_and_the_others_go_on(models: Path, tmp_path: Path) -> None:

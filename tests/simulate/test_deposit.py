@@ -12,7 +12,7 @@ from emres.simulate.density import squared_frequency
 from emres.simulate.deposit import deposit, fsc_weight, kept_region, near_edge
 from emres.simulate.halfmaps import HalfMaps, simulate_half_maps
 from emres.simulate.recipe import Processing, Recipe
-from emres.simulate.recipes import draw_processing, draw_recipe
+from emres.simulate.recipes import draw_deposits, draw_processing, draw_recipe
 from emres.volume.masking import soft_edge
 from emres.volume.resample import fourier_resample
 
@@ -77,6 +77,15 @@ def test_a_crop_is_a_part_of_the_map_in_its_place(halves: HalfMaps) -> None:
     assert part.shape == grid.shape
 
 
+def test_a_crop_that_keeps_its_grid_is_zero_outside(halves: HalfMaps) -> None:
+    how = Processing(crop=True, crop_margin=3.0)
+    part, _ = deposit(halves, how)
+    kept, grid = deposit(halves, how, same_grid=True)
+    assert grid == halves.grid
+    np.testing.assert_array_equal(kept[kept != 0], part[part != 0])
+    np.testing.assert_array_equal(kept[kept != 0], deposit(halves)[0][kept != 0])
+
+
 def test_a_region_is_one_seeded_share_of_the_molecule(halves: HalfMaps) -> None:
     how = Processing(region=0.3, mask="molecule", crop=True)
     kept = kept_region(halves, how)
@@ -113,6 +122,15 @@ def test_whatever_is_drawn_can_be_done(globule: Atoms) -> None:
         assert density.dtype == np.float32
         assert np.isfinite(density).all(), recipe
         assert density.std() > 0, recipe
+
+
+def test_further_deposits_are_drawn_beside_the_first_and_differ() -> None:
+    recipe = Recipe(seed=3)
+    three, six = draw_deposits(recipe, 3), draw_deposits(recipe, 6)
+    assert draw_deposits(recipe, 1) == (recipe.processing,)
+    assert six[:3] == three
+    assert len(set(six)) == 6
+    assert set(six[1:]).isdisjoint(draw_deposits(replace(recipe, seed=4), 6))
 
 
 def test_the_same_grid_when_asked(halves: HalfMaps) -> None:
