@@ -30,7 +30,7 @@ from tests.run.halves import HALVES, entry_of, toy_halves, write_halves
 
 SMALL = Grid((28, 28, 28), (2.1,) * 3)
 KINDS = ("map", *HALVES)
-SHARPENED = {"processing": {"sharpening": -300.0}}
+LIMITED = {"processing": {"low_pass": 12.0}}
 RECIPE = {"like": "low-resolution", "framing": {"padding": 14.0}}  # small boxes
 
 
@@ -159,7 +159,7 @@ def test_models_are_simulated_and_families_stay_together(models: Path, tmp_path:
 
 def test_deposits_of_one_version_share_a_target_and_patches_show_each(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models", "1abc.pdb")
-    found = build_dataset(tmp_path / "set", simulate=models, deposits=3, recipe={**RECIPE, **SHARPENED})
+    found = build_dataset(tmp_path / "set", simulate=models, deposits=3, recipe={**RECIPE, **LIMITED})
     (row,) = found.rows
     assert row.densities == ("map", "map_2", "map_3", "average")
     group = Store(found.store_of(row)).entry(row.entry)
