@@ -1,0 +1,298 @@
+"""How a net is trained: every number that the weights depend on, readable without torch."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from emres.errors import UsageError
+from emres.model.augment import USUAL, Augmentation
+
+SCHEDULES = ("one-cycle", "cosine")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+_FREE = ("name", "version", "checkpoint_every")  # what may change between a kill and the same command again
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an architecture wants unless it is told otherwise.
+
+    Parameters
+    ----------
+    architecture : str
+        A key of ``emres.model.bundle.ARCHITECTURES``.
+    arguments : dict
+        Of its constructor.
+    side, margin : int
+        Voxels of a patch, and of its faces that do not count.
+    learning_rate : float
+    augmentation : Augmentation
+    cube : int
+        Above 0: it sees cubes of that side, on the map's own voxels scaled to 0..1, and answers in Å.
+    """
+
+    architecture: str
+    arguments: dict[str, int] = field(default_factory=dict)
+    side: int = 32
+    margin: int = 4
+    learning_rate: float = 2e-3
+    augmentation: Augmentation = USUAL
+    cube: int = 0
+
+
+# Sharpening and masks would move the extremes of a map that its cubes are scaled by: those nets see it turned, no more.
+_TURNED = Augmentation(rotations=True)
+
+KINDS = {
+    "legacy_dropout": Kind("legacy_unet", {"batchnorm": 0, "filters": 64}, 16, 0, 3e-4, _TURNED, 16),
+    "legacy_batchnorm": Kind("legacy_unet", {"batchnorm": 1, "filters": 64}, 16, 0, 1e-3, _TURNED, 16),
+}
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What to train, on which patches, how long and how fast.
+
+    Parameters
+    ----------
+    architecture : str
+        ``compact_unet``, ``legacy_dropout``, ``legacy_batchnorm`` or another that ``build_net`` knows.
+    arguments : dict
+        Integers of its constructor.
+    name, version : str
+        Under which predictions are kept; the name is that of the folder unless given.
+    steps, batch : int
+        A step sees one batch of patches, over all processes together.
+    parts : int
+        A batch comes in so many parts, which processes share: their number divides it.
+    seed : int
+    epoch_steps : int
+        After so many steps patches are drawn anew; in between none comes twice.
+    side, margin : int, optional
+        Voxels of a patch, and of its faces that do not count; as the architecture wants them.
+    voxel_size : float, optional
+        Å of the finest grid that maps are resampled to; None for nets of the map's own voxels.
+    octaves : int
+        How many times it is doubled for coarser maps.
+    valid_range : (float, float)
+        Finest and coarsest answer, voxels of the working grid.
+    augmentation : Augmentation, optional
+    learning_rate : float, optional
+        Of AdamW, at its highest.
+    schedule : str
+        ``one-cycle`` or ``cosine`` (both from a warm-up on).
+    warm_up : float
+        Share of the steps.
+    weight_decay, clip : float
+        Of AdamW; the largest norm of a gradient.
+    averaging : float
+        Share of the averaged weights that a step keeps, once there are many.
+    beta : float
+        Error from which on the loss is linear.
+    spread : float
+        What the uncertainty's loss counts beside that of the resolution.
+    precision : str
+        ``auto`` is bfloat16 where there is a GPU, float32 on a CPU.
+    evaluate_every : int
+        Steps between two looks at the validation patches.
+    validation_patches : int
+    patience : int
+        End after so many looks without a lower error; 0 never.
+    checkpoint_every : int
+        Steps.
+    """
+
+    architecture: str = "compact_unet"
+    arguments: dict[str, int] = field(default_factory=dict)
+    name: str = ""
+    version: str = "1"
+    steps: int = 2000
+    batch: int = 16
+    parts: int = 4
+    seed: int = 0
+    epoch_steps: int = 500
+    side: int | None = None
+    margin: int | None = None
+    voxel_size: float | None = 1.5
+    octaves: int = 3
+    valid_range: tuple[float, float] = (2.0, 12.0)
+    augmentation: Augmentation | None = None
+    learning_rate: float | None = None
+    schedule: str = "one-cycle"
+    warm_up: float = 0.1
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    averaging: float = 0.999
+    beta: float = 0.1
+    spread: float = 0.1
+    precision: str = "auto"
+    evaluate_every: int = 100
+    validation_patches: int = 256
+    patience: int = 10
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "parts", "epoch_steps", "evaluate_every", "validation_patches"):
+            _check(getattr(self, name) >= 1, self, name, "1 or more")
+        for name in ("seed", "octaves", "patience", "checkpoint_every", "weight_decay", "spread"):
+            _check(getattr(self, name) >= 0, self, name, "0 or more")
+        for name in ("clip", "beta", "learning_rate"):
+            _check(getattr(self, name) is None or 0 < getattr(self, name) < math.inf, self, name, "above 0")
+        _check(0 <= self.averaging < 1, self, "averaging", "from 0 to below 1")
+        _check(0 <= self.warm_up < 1, self, "warm_up", "a share of the steps, from 0 to below 1")
+        _check(self.batch % self.parts == 0, self, "batch", f"a multiple of parts, {self.parts}")
+        _check(self.schedule in SCHEDULES, self, "schedule", " or ".join(SCHEDULES))
+        _check(self.precision in PRECISIONS, self, "precision", ", ".join(PRECISIONS))
+
+    @property
+    def kind(self) -> Kind:
+        """What the architecture wants."""
+        return KINDS.get(self.architecture, Kind(self.architecture))
+
+    def settled(self) -> TrainPlan:
+        """Return the plan with nothing left open: what the architecture wants stands where nothing was said.
+
+        Examples
+        --------
+        >>> plan = TrainPlan(architecture="legacy_dropout").settled()
+        >>> plan.side, plan.voxel_size, plan.arguments
+        (16, None, {'batchnorm': 0, 'filters': 64})
+        """
+        kind = self.kind
+        chosen = {
+            name: getattr(kind, name)
+            for name in ("side", "margin", "learning_rate", "augmentation")
+            if getattr(self, name) is None
+        }
+        return replace(
+            self,
+            **chosen,
+            arguments={**kind.arguments, **self.arguments},
+            voxel_size=None if kind.cube else self.voxel_size,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {**asdict(self), "valid_range": list(self.valid_range), "augmentation": _record(self.augmentation)}
+
+    def differences(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Return what a recorded plan has otherwise, in words; nothing of it where training may go on."""
+        mine = self.record()
+        return [
+            f"{name} {recorded.get(name)}, not {value}"
+            for name, value in mine.items()
+            if name not in _FREE and recorded.get(name) != value
+        ]
+
+
+def plan_from(values: Mapping[str, Any], source: str = "the plan", base: TrainPlan | None = None) -> TrainPlan:
+    """Make a plan of plain values, as they stand in a TOML file.
+
+    Parameters
+    ----------
+    values : mapping
+        Field -> value; ``augmentation`` and ``arguments`` are mappings themselves.
+    source : str
+        For errors.
+    base : TrainPlan, optional
+        What stands where nothing is said.
+
+    Returns
+    -------
+    TrainPlan
+
+    Raises
+    ------
+    UsageError
+        If a name is not known, or a value of another kind.
+
+    Examples
+    --------
+    >>> plan_from({"stepz": 10})
+    Traceback (most recent call last):
+    emres.errors.UsageError: the plan has an unknown setting: got stepz; did you mean steps?
+    """
+    plan = base or TrainPlan()
+    known = asdict(TrainPlan())
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        check_known(name, known, source)
+        if name == "augmentation":
+            changed[name] = _augmentation(value, source, plan.kind.augmentation)
+        elif name == "arguments":
+            _expect(isinstance(value, Mapping) and all(type(n) is int for n in value.values()), name, value, source)
+            changed[name] = {**plan.arguments, **value}
+        else:
+            changed[name] = _like(known[name], name, value, source)
+    return replace(plan, **changed)
+
+
+def check_known(name: str, known: Mapping[str, Any], source: str) -> None:
+    """Refuse a name that is not known.
+
+    Raises
+    ------
+    UsageError
+        With the nearest name that is.
+    """
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    cure = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    raise UsageError(f"{source} has an unknown setting", got=name, cure=cure)
+
+
+def _augmentation(value: Any, source: str, base: Augmentation) -> Augmentation:
+    _expect(isinstance(value, Mapping), "augmentation", value, source)
+    known = asdict(base)
+    changed = {}
+    for name, one in value.items():
+        check_known(name, known, f"{source}, augmentation,")
+        changed[name] = _like(known[name], f"augmentation.{name}", one, source)
+    return replace(base, **changed)
+
+
+def _like(default: Any, name: str, value: Any, source: str) -> Any:
+    """Return a value as the kind of thing that its default is."""
+    if isinstance(default, bool):
+        _expect(isinstance(value, bool), name, value, source, "true or false")
+    elif isinstance(default, str):
+        _expect(isinstance(value, str), name, value, source, "a text in quotes")
+    elif isinstance(default, tuple):
+        pair = isinstance(value, list | tuple) and len(value) == 2 and all(_number(one) for one in value)
+        _expect(pair, name, value, source, "two numbers in brackets")
+        return (float(value[0]), float(value[1]))
+    elif isinstance(default, int) or name in ("side", "margin"):
+        _expect(type(value) is int, name, value, source, "a whole number")
+    else:
+        _expect(_number(value), name, value, source, "a number")
+        return float(value)
+    return value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _expect(right: bool, name: str, value: Any, source: str, expected: str = "names and whole numbers") -> None:
+    if not right:
+        raise UsageError(f"{source} has a wrong {name}", got=repr(value), expected=expected)
+
+
+def _check(right: bool, plan: TrainPlan, name: str, expected: str) -> None:
+    if not right:
+        raise UsageError(f"a net cannot be trained with this {name}", got=str(getattr(plan, name)), expected=expected)
+
+
+def _record(augmentation: Augmentation | None) -> dict[str, Any] | None:
+    if augmentation is None:
+        return None
+    return {item.name: _plain(getattr(augmentation, item.name)) for item in fields(augmentation)}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,153 @@
+"""A fixed set of patches that the training never sees: how wrong a net is on them, and whether its uncertainty is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emres.model.contract import Contract
+from emres.model.loader import Batch
+from emres.model.losses import angstrom_of, ask, in_mask_loss, truth_of
+from emres.model.ranks import Ranks
+
+_ONE_SIGMA = 0.6827
+_BINS = 4096  # of log(error / spread)
+_WIDEST = 12.0  # natural logarithm
+
+
+class Shown(NamedTuple):
+    """Patches with the answer to them, (patch, z, y, x) numpy arrays; all but the density in Å, 0 where nothing counts.
+
+    The prediction is not cut to where there is a target.
+    """
+
+    density: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+
+
+class Validation:
+    """Patches to look at every now and then.
+
+    Parameters
+    ----------
+    batches : sequence of Batch
+        This process' share of them.
+    rows : int
+        How many maps they are of.
+    contract : Contract
+    ranks : Ranks
+
+    Attributes
+    ----------
+    patches : int
+        Of all processes together.
+    """
+
+    def __init__(self, batches: Sequence[Batch], rows: int, contract: Contract, ranks: Ranks) -> None:
+        self._batches, self._rows, self._contract, self._ranks = batches, rows, contract, ranks
+
+        held = torch.tensor(float(sum(len(batch.row) for batch in batches)), device=ranks.device)
+        self.patches = int(ranks.total(held))
+
+    def __call__(self, net: nn.Module) -> dict[str, float]:
+        """Measure a net, in evaluation mode.
+
+        Returns
+        -------
+        dict
+            ``mae``: mean absolute error inside the molecule, Å, of every map first and then over maps; ``validation
+            loss``; ``within``, of a net that tells a spread: the share of voxels whose error is at most one of it.
+            Empty without patches.
+        """
+        if not self.patches:
+            return {}
+        device = self._ranks.device
+        sums = torch.zeros(3, self._rows, dtype=torch.float64, device=device)
+        loss = torch.zeros(2, dtype=torch.float64, device=device)
+        spread = False
+        with torch.inference_mode():
+            for batch in self._batches:
+                batch = on_device(batch, device)
+                answer = ask(net, batch).float()
+                spread = answer.shape[1] > 1
+                sums.index_add_(1, batch.row, self._measured(answer, batch))
+                truth = truth_of(batch, self._contract)
+                patches = len(batch.row)
+                loss[0] += patches * in_mask_loss(answer, truth, batch.weight)
+                loss[1] += patches
+        absolute, counted, within = self._ranks.total(sums)
+        loss = self._ranks.total(loss)
+        held = counted > 0
+        found = {
+            "mae": float((absolute[held] / counted[held]).mean()),
+            "validation loss": float(loss[0] / loss[1].clamp_min(1)),
+        }
+        return {**found, "within": float((within[held] / counted[held]).mean())} if spread else found
+
+    def _measured(self, answer: Tensor, batch: Batch) -> Tensor:
+        """Return sums of every patch, (3, batch): absolute error, voxels, voxels within one spread."""
+        weight = batch.weight.double()
+        error = (angstrom_of(answer, batch, self._contract) - batch.target).abs().double()
+        off = (answer[:, :1] - truth_of(batch, self._contract)).abs()
+        inside = off <= answer[:, 1:2].exp() if answer.shape[1] > 1 else torch.zeros_like(off)
+        parts = (error * weight, weight, inside * weight)
+        return torch.stack([part.sum((1, 2, 3, 4)) for part in parts])
+
+    def spread_factor(self, net: nn.Module) -> float:
+        """Return by what a net's spread is to be multiplied so that 68 % of the voxels lie within one of it.
+
+        Every map counts alike. 1 where there are no patches, or no spread.
+        """
+        counts = torch.zeros(self._rows, _BINS, dtype=torch.float64, device=self._ranks.device)
+        with torch.inference_mode():
+            for batch in self._batches:
+                batch = on_device(batch, self._ranks.device)
+                answer = ask(net, batch).float()
+                if answer.shape[1] < 2:
+                    break
+                off = (answer[:, :1] - truth_of(batch, self._contract)).abs().clamp_min(1e-6)
+                ratio = off.log() - answer[:, 1:2]
+                place = ((ratio + _WIDEST) / (2 * _WIDEST) * _BINS).long().clamp(0, _BINS - 1)
+                place += batch.row.view(-1, 1, 1, 1, 1) * _BINS
+                counts += torch.bincount(
+                    place.ravel(), batch.weight.double().ravel(), minlength=counts.numel()
+                ).view_as(counts)
+        counts = self._ranks.total(counts)
+        share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).sum(0).cumsum(0)
+        if not share[-1] > 0:
+            return 1.0
+        found = int(torch.searchsorted(share, _ONE_SIGMA * share[-1]))
+        return float(np.exp((found + 0.5) / _BINS * 2 * _WIDEST - _WIDEST))
+
+    def shown(self, net: nn.Module, count: int = 4) -> Shown | None:
+        """Return a few patches, of different maps as far as there are, and a net's answer to them."""
+        return show(net, self._batches, self._contract, self._ranks.device, count) if self._batches else None
+
+
+def show(net: nn.Module, batches: Sequence[Batch], contract: Contract, device: torch.device, count: int) -> Shown:
+    """Return a few patches of some batches, of different maps as far as there are, and a net's answer to them."""
+    batch = Batch(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+    full = batch.weight.sum((1, 2, 3, 4))
+    # Of every map the patch with most of it; then the next of each.
+    order = torch.argsort(full, descending=True, stable=True).tolist()
+    seen: dict[int, int] = {}
+    turn: dict[int, int] = {}
+    for number in order:
+        row = int(batch.row[number])
+        turn[number] = seen[row] = seen.get(row, 0) + 1
+    chosen = sorted(order, key=lambda number: (turn[number], int(batch.row[number])))[:count]
+    few = on_device(Batch(*(values[chosen] for values in batch)), device)
+    with torch.inference_mode():
+        said = angstrom_of(ask(net, few).float(), few, contract)
+    cubes = (few.density, few.target * few.weight, said)
+    return Shown(*(values[:, 0].float().cpu().numpy() for values in cubes))
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch where a net computes."""
+    return Batch(*(values.to(device, non_blocking=True) for values in batch))

@@ -1,0 +1,183 @@
+"""Train a net on a data set: from a plan to a bundle that predicts, in as many runs as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emres.archive.disk import disk_errors, only_writer
+from emres.archive.manifest import DataSet, read_dataset
+from emres.errors import ModelError, UsageError
+from emres.model.contract import CONTRACT_FILE
+from emres.model.train_plan import TrainPlan
+from emres.run.train_bundle import contract_for, fresh_net, write_model
+from emres.run.train_config import Training
+from emres.run.train_data import dataset_hash, training_stream, validation_stream
+from emres.run.train_files import CHECKPOINT, NoFiles, TrainFiles, read_checkpoint, remove_leftovers
+
+if TYPE_CHECKING:
+    import torch
+
+    from emres.model.contract import Contract
+    from emres.model.ranks import Ranks
+    from emres.model.train import Moment
+    from emres.model.train_state import TrainState
+    from emres.model.validation import Validation
+
+Tell = Callable[["Moment"], None]
+
+
+def train_rank(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
+    """Train in one process, one of several or the only one.
+
+    Parameters
+    ----------
+    training : Training
+    ranks : Ranks
+        Connected already.
+    tell : callable
+        Told of steps made, in the first process.
+
+    Returns
+    -------
+    dict
+        ``model``, ``folder``, ``steps``, ``seconds``, ``mae`` (Å, None without validation), ``resumed`` (the step that
+        the training went on from), ``stopped_early``, ``warnings``.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds another training, or the plan does not fit the data set.
+    StoreError, MapError
+        If the data set is not what it says, or the folder cannot be written.
+    ModelError
+        If the training went astray.
+    """
+    with _only_here(training.to) if ranks.first else nullcontext(), _exact(ranks.device):
+        return _train(training, ranks, tell)
+
+
+def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
+    from emres.model.feed import Feed
+    from emres.model.train import train
+
+    dataset = read_dataset(training.dataset)
+    plan = settled_plan(training.plan, ranks.device)
+    about = {
+        "plan": plan.record(),
+        "dataset": {"name": dataset.folder.name, "rows": len(dataset.rows), "hash": dataset_hash(dataset)},
+    }
+    state, contract, resumed = _begin(training, plan, dataset, about, ranks)
+    stream = training_stream(dataset, plan)
+    feed = Feed(stream, plan, ranks, training.threads, training.workers)
+    validation = _validation(dataset, plan, contract, ranks)
+    files = TrainFiles(training.to, about, tell, lambda state: validation.shown(state.average))
+    if ranks.first and not resumed:
+        files.checkpoint(state)  # a folder that cannot be written is found out now
+    if not (state.stopped or state.step >= plan.steps):
+        train(state, feed, plan, contract, validation, files if ranks.first else NoFiles(), ranks)
+    net = state.settle()
+    factor = validation.spread_factor(net)
+    if ranks.first:
+        files.history(state)
+        files.draw(state)
+        write_model(training, contract, state, dataset, plan, ranks, factor)
+    ranks.agreed()
+    return _facts(training, state, contract, resumed, validation)
+
+
+def settled_plan(plan: TrainPlan, device: torch.device) -> TrainPlan:
+    """Return a plan with nothing left open, on a device.
+
+    Raises
+    ------
+    UsageError
+        If the patches do not fit the architecture.
+    """
+    precision = plan.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" else "float32"
+    settled = replace(plan.settled(), precision=precision)
+    if settled.kind.cube and (settled.side or 0) % settled.kind.cube:
+        raise UsageError(
+            f"{plan.architecture} sees cubes", got=f"side {settled.side}", expected=f"a multiple of {plan.kind.cube}"
+        )
+    return settled
+
+
+def _begin(
+    training: Training, plan: TrainPlan, dataset: DataSet, about: dict[str, Any], ranks: Ranks
+) -> tuple[TrainState, Contract, int]:
+    """Return a fresh state, or that of the folder's checkpoint, the contract, and the step to go on from."""
+    from emres.model.train_state import TrainState
+
+    found = None if training.restart else read_checkpoint(training.to, plan, about["dataset"])
+    if found is None and not training.restart and (training.to / CONTRACT_FILE).exists():
+        raise UsageError(
+            f"there is a model in {training.to}, and no checkpoint to go on from",
+            cure="train into another folder, or replace it with --restart",
+        )
+    net = fresh_net(plan, dataset.side("train"))
+    contract = contract_for(plan, net, training.to.name)
+    state = TrainState(net.to(ranks.device), plan.weight_decay)
+    if found is not None:
+        state.restore(found)
+    ranks.agreed()  # nobody writes before everybody has read
+    return state, contract, state.step
+
+
+def _validation(dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks) -> Validation:
+    """Cut the patches to look at, once."""
+    import itertools
+
+    from emres.model.validation import Validation
+
+    stream, rows = validation_stream(dataset, plan), len(dataset.side("validation"))
+    mine = () if stream is None else stream.batches(ranks.rank, ranks.size)
+    return Validation(list(itertools.chain(mine)), rows, contract, ranks)
+
+
+def _facts(
+    training: Training, state: TrainState, contract: Contract, resumed: int, validation: Validation
+) -> dict[str, Any]:
+    warnings = [] if validation.patches else ["the validation side is empty: nothing tells how good the model is"]
+    return {
+        "model": contract.name_version,
+        "folder": str(training.to),
+        "steps": state.step,
+        "seconds": round(state.seconds, 1),
+        "mae": state.best.get("mae"),
+        "resumed": resumed,
+        "stopped_early": state.stopped,
+        "warnings": warnings,
+    }
+
+
+@contextmanager
+def _only_here(folder: Path) -> Iterator[None]:
+    """Keep other runs from training into the same folder meanwhile."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder / CHECKPOINT):
+        remove_leftovers(folder)
+        yield
+
+
+@contextmanager
+def _exact(device: torch.device) -> Iterator[None]:
+    """Have a GPU compute the same twice, as far as it can."""
+    import torch
+
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    try:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = device.type == "cuda", False
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"a batch does not fit the memory of {device}", got=str(error).split(".")[0], cure="lower batch or side"
+        ) from error
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

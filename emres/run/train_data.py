@@ -1,0 +1,117 @@
+"""The patches that a net is trained and looked at with, and what tells one data set from another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emres.archive.manifest import SPLITS, DataSet, Row
+from emres.archive.store import Store
+from emres.model.augment import Augmentation
+from emres.model.cut import working_voxel_size
+from emres.model.train_plan import TrainPlan
+from emres.run.jobs import hash_of_facts
+from emres.run.masks import slabs
+from emres.run.patch_entries import density_pyramid
+from emres.run.patch_facts import facts_key
+from emres.run.patch_sources import DataSetOpener
+from emres.run.patches import patch_stream
+from emres.volume.density import Normalisation, RunningStatistics
+
+if TYPE_CHECKING:
+    from emres.model.loader import PatchStream
+
+
+def training_stream(dataset: DataSet, plan: TrainPlan) -> PatchStream:
+    """Return the patches to train on, part by part; see :class:`emres.model.feed.Feed`.
+
+    Raises
+    ------
+    StoreError, MapError, UsageError
+        As :func:`emres.run.patches.patch_stream`.
+    """
+    return _stream(dataset, "train", plan, plan.epoch_steps * plan.batch, plan.augmentation)
+
+
+def validation_stream(dataset: DataSet, plan: TrainPlan) -> PatchStream | None:
+    """Return the patches to look at: unvaried, the same every time; None where the side of the split is empty."""
+    if not dataset.side("validation"):
+        return None
+    held = sum(max(row.voxels // max(row.lattice, 1) ** 3, 1) for row in dataset.side("validation"))
+    part = plan.batch // plan.parts
+    count = max(min(plan.validation_patches, held) // part, 1) * part
+    return _stream(dataset, "validation", plan, min(count, held), Augmentation())
+
+
+def _stream(
+    dataset: DataSet, split: str, plan: TrainPlan, count: int, augmentation: Augmentation | None
+) -> PatchStream:
+    stream = patch_stream(
+        dataset,
+        split,
+        side=plan.side or 0,
+        count=count,
+        batch=plan.batch // plan.parts,
+        seed=plan.seed,
+        voxel_size=plan.voxel_size,
+        octaves=plan.octaves,
+        margin=plan.margin or 0,
+        augmentation=augmentation,
+    )
+    if plan.kind.cube:
+        opener = stream.opener
+        assert isinstance(opener, DataSetOpener)
+        stream.opener = replace(opener, facts=_to_0_1(opener))
+    return stream
+
+
+def _to_0_1(opener: DataSetOpener) -> dict[str, Any]:
+    """Return the facts of maps with another normalisation: from their minimum to their maximum is 0..1."""
+    facts = {}
+    for row in opener.rows:
+        group = Store(opener.dataset.store_of(row)).entry(row.entry)
+        for density in row.densities:
+            source, running = density_pyramid(group, density), RunningStatistics()
+            values = source.array()
+            for box in slabs(source.grid()):
+                running.add(np.asarray(values[box.slices], dtype=np.float32))
+            found = running.result()
+            key = facts_key(opener.dataset, row, density)
+            scaled = Normalisation(found.minimum, found.maximum - found.minimum)
+            facts[key] = replace(opener.facts[key], normalisation=scaled)
+    return facts
+
+
+def dataset_hash(dataset: DataSet) -> str:
+    """Return what changes when an entry, a map, a target or the split does."""
+    about = []
+    for row in dataset.rows:
+        group = Store(dataset.store_of(row)).entry(row.entry)
+        target = group.attributes(row.target) if group.has(row.target) else {}
+        told = [target.get(name) for name in ("fingerprint", "statistics", "parameters")]
+        maps = [facts_key(dataset, row, density) for density in row.densities] if group.exists() else []
+        about.append([asdict(row), maps, told])
+    return hash_of_facts({"rows": about})
+
+
+def split_lists(dataset: DataSet) -> dict[str, Any]:
+    """Return which entries and families are on which side of the split, as JSON values."""
+
+    def names(rows: Sequence[Row], what: str) -> list[str]:
+        return sorted({str(getattr(row, what)) for row in rows})
+
+    return {
+        "entries": {split: names(dataset.side(split), "entry") for split in SPLITS},
+        "families": {split: names(dataset.side(split), "family") for split in SPLITS},
+    }
+
+
+def usual_resolution(rows: Sequence[Row], plan: TrainPlan) -> float:
+    """Return the median resolution of some rows: of a net that answers in Å that; else the logarithm of its voxels."""
+    if plan.voxel_size is None:
+        return float(np.median([row.resolution for row in rows]))
+    sizes = [working_voxel_size(plan.voxel_size, plan.octaves, row.voxel_size) for row in rows]
+    return float(np.median([np.log(row.resolution / size) for row, size in zip(rows, sizes, strict=True)]))
