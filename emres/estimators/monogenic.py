@@ -114,7 +114,7 @@ class MonogenicAmplitude:
             radius = self._radius(some)
             weight = weights(radius.clone())
             if axis >= 0:
-                weight.mul_(self._along(axis, some)).div_(radius.clamp_min_(1e-9))
+                weight.mul_(self._odd(axis, some)).div_(radius.clamp_min_(1e-9))
             part = self._spectrum[some] * weight
             if axis >= 0:
                 part.mul_(-1j)
@@ -160,6 +160,11 @@ class MonogenicAmplitude:
         """Return the frequency along z, y or x, 1/voxel, of some columns; it broadcasts to (x, z, y)."""
         frequency = self._frequencies[axis]
         return (frequency[None, :, None], frequency[None, None, :], frequency[some, None, None])[axis]
+
+    def _odd(self, axis: int, some: slice) -> torch.Tensor:
+        """Return the same but 0 at Nyquist, which is as much -Nyquist: so a volume turned by 90 degrees is turned."""
+        along = self._along(axis, some)
+        return along.masked_fill(along == 0.5, 0.0)
 
     def _columns(self, count: int) -> list[slice]:
         """Return the first columns of Fourier space, a few at a time."""

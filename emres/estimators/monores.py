@@ -61,7 +61,7 @@ def monores(
     Returns
     -------
     Estimate
-        Resolution in Å, 0 outside the mask.
+        Resolution in Å, 0 outside the mask and where the map looks like solvent (counted as unresolved).
 
     Raises
     ------
@@ -79,11 +79,12 @@ def monores(
         )
     sweep = Sweep.of(density, voxel_size, coarsest, finest, step)
     amplitude, solvent = MonogenicAmplitude(density.shape, density.device).load(density), Voxels.of(outside)
+    asked = int(inside.sum())
     _drop_what_looks_like_solvent(inside, amplitude, solvent, significance)
     molecule = Voxels.of(inside)
     values, last = scan(sweep, len(molecule), _from_one_map(amplitude, sweep, molecule, solvent, significance))
     del amplitude
-    return _estimate(sweep, inside, values, last, significance, "single")
+    return _estimate(sweep, inside, values, last, significance, "single", asked)
 
 
 def monores_halves(
@@ -124,7 +125,7 @@ def monores_halves(
     sweep = Sweep.of(first, voxel_size, coarsest, finest, step)
     molecule = Voxels.of(inside)
     values, last = scan(sweep, len(molecule), _from_half_maps(first, second, sweep, molecule, significance))
-    return _estimate(sweep, inside, values, last, significance, "halves")
+    return _estimate(sweep, inside, values, last, significance, "halves", len(molecule))
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _from_half_maps(
 
 
 def _estimate(
-    sweep: Sweep, inside: torch.Tensor, values: torch.Tensor, last: float, significance: float, mode: str
+    sweep: Sweep, inside: torch.Tensor, values: torch.Tensor, last: float, significance: float, mode: str, asked: int
 ) -> Estimate:
     coarsest, finest = sweep.resolutions[0], sweep.resolutions[-1]
     answer = _smooth(values, inside, last)
@@ -182,7 +183,7 @@ def _estimate(
         window=0.0,
         parameters={"mode": mode, "coarsest": coarsest, "finest": finest, "step": sweep.step, "last": last},
         capped_share=float(capped.float().mean()),
-        unresolved_share=float(at_start.float().mean()),
+        unresolved_share=(asked - len(values) + int(at_start.sum())) / asked,
     )
 
 
@@ -216,5 +217,6 @@ def _inside(mask: Any, volume: torch.Tensor) -> torch.Tensor:
 
 def _inscribed_sphere(volume: torch.Tensor) -> torch.Tensor:
     """Tell which voxels lie in the sphere of the longest edge: reconstructions leave nothing in the corners."""
-    z, y, x = ((torch.arange(n, device=volume.device, dtype=torch.int32) - n // 2).square() for n in volume.shape)
-    return z[:, None, None] + y[None, :, None] <= (max(volume.shape) // 2) ** 2 - x[None, None, :]
+    # Twice the distances from the middle of the box: whole numbers, and a turned box has the same sphere.
+    z, y, x = (torch.arange(1 - n, n, 2, device=volume.device, dtype=torch.int32).square() for n in volume.shape)
+    return z[:, None, None] + y[None, :, None] <= (2 * (max(volume.shape) // 2)) ** 2 - x[None, None, :]

@@ -23,6 +23,11 @@ def cut_off(density: torch.Tensor) -> float | None:
     """Return where the spectrum of a map was cut, as a share of Nyquist to 0.01, or None.
 
     The cut is the steepest fall of the log power, shell by shell from the first to Nyquist.
+
+    The program takes the last negative peak of the derivative with a flat tail beyond. A map that ends in white noise
+    has a flat tail without a cut, and that peak lies where the noise has it: over 20 draws of noise on one object at
+    0.89 to 0.96 of Nyquist (0.82 to 0.96 when smoothed over three shells). So the program misfires on some maps and not
+    on others like them; we ask for a fall that noise does not make.
     """
     half = max(density.shape) // 2
     mean_power = shell_means(torch.fft.rfftn(density - density.mean()), density.shape, power=2)[1 : half + 1]

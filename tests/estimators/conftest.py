@@ -98,3 +98,18 @@ def ball() -> Halves:
     signal = 4 * mask * low_passed(random.normal(size=(n, n, n)), 5.0)
     noises = random.normal(size=(2, n, n, n)).astype(np.float32) * 0.3
     return Halves(signal + noises[0], signal + noises[1], mask, 1.0)
+
+
+@pytest.fixture(scope="session")
+def two_plateaus() -> tuple[Halves, np.ndarray, np.ndarray]:
+    """A soft ball with 4 Å detail in its upper half and 8 Å in its lower, and where each half is well inside."""
+    random = np.random.default_rng(5)
+    n = 64
+    grid = np.indices((n, n, n)) - n // 2
+    radius, upper = np.sqrt((grid**2).sum(0)), 1 / (1 + np.exp(-grid[0] / 2))
+    fine, coarse = (low_passed(random.normal(size=(n, n, n)), cut) for cut in (4.0, 8.0))
+    ball = 1 / (1 + np.exp((radius - 20) / 2))
+    signal = (ball * (upper * fine / fine.std() + (1 - upper) * coarse / coarse.std())).astype(np.float32)
+    noises = random.normal(size=(2, n, n, n)).astype(np.float32) * 0.67
+    halves = Halves(signal + noises[0], signal + noises[1], (radius < 20).astype(np.float32), 1.0)
+    return halves, (radius < 20) & (grid[0] > 7), (radius < 20) & (grid[0] < -7)

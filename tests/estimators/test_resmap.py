@@ -25,6 +25,47 @@ def test_detail_is_found_and_noise_is_not(ball):
     assert alone.unresolved_share > 0.99
 
 
+def measured(first: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return resmap(first, 1.0, mask, finest=4.2, coarsest=7.0).resolution
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_white_noise_is_unresolved(seed, ball):
+    noise = np.random.default_rng(seed).normal(size=ball.mask.shape).astype(np.float32)
+    assert resmap(noise, 1.0, ball.mask).unresolved_share > 0.999
+
+
+def test_two_plateaus_keep_their_order(two_plateaus):
+    # A window also answers to waves coarser than its own: the coarse half comes out finer than it was cut.
+    halves, fine, coarse = two_plateaus
+    found = resmap(halves.mean, 1.0, halves.mask, finest=3.2, coarsest=12.0).resolution
+    assert np.median(found[fine]) == pytest.approx(4.2)
+    assert np.median(found[coarse]) in np.float32([5.2, 6.2, 7.2])
+    assert (found[fine | coarse] < UNRESOLVED).mean() > 0.99
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2)])
+def test_a_quarter_turn_of_the_map_turns_the_answer(axes, ball):
+    turned = measured(np.rot90(ball.mean, axes=axes), np.rot90(ball.mask, axes=axes))
+    # Not to the last voxel: the windows that measure the noise are laid from one corner of the box.
+    assert (turned == np.rot90(measured(ball.mean, ball.mask), axes=axes)).mean() > 0.999
+
+
+def test_a_shift_of_the_map_shifts_the_answer_where_both_are_tested(ball):
+    def shifted(part: np.ndarray) -> np.ndarray:
+        return np.roll(part, (3, -2, 2), axis=(0, 1, 2))
+
+    there, back = measured(shifted(ball.mean), shifted(ball.mask)), shifted(measured(ball.mean, ball.mask))
+    tested = np.sqrt(((np.indices(there.shape) - 23.5) ** 2).sum(0)) < 24 - 9 - 4.2  # both before and after
+    tested &= shifted(ball.mask) > 0.5
+    assert tested.sum() > 4000
+    assert (there == back)[tested].mean() > 0.98
+
+
+def test_a_map_of_inverted_contrast_has_the_same_resolution(ball):
+    np.testing.assert_array_equal(measured(-ball.mean, ball.mask), measured(ball.mean, ball.mask))
+
+
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 def test_scaling_the_map_changes_nothing(factor, ball):
     plain, scaled = (
