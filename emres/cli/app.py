@@ -9,7 +9,22 @@ from collections.abc import Sequence
 import click
 
 from emres import __version__
-from emres.cli import batch, dataset, demo, estimate, export, fetch, fsc, models, predict, report, simulate, store, view
+from emres.cli import (
+    batch,
+    dataset,
+    demo,
+    estimate,
+    evaluate,
+    export,
+    fetch,
+    fsc,
+    models,
+    predict,
+    report,
+    simulate,
+    store,
+    view,
+)
 from emres.cli.options import CONTEXT
 from emres.errors import EmresError
 
@@ -42,6 +57,7 @@ for command in (
     *models.COMMANDS,
     *simulate.COMMANDS,
     *dataset.COMMANDS,
+    *evaluate.COMMANDS,
     *store.COMMANDS,
     *export.COMMANDS,
     *report.COMMANDS,

@@ -1,169 +1,135 @@
-"""A model's card and the provenance in its contract: whatever is a number there was measured, none is typed by hand."""
+"""A model's card: what its contract says, and what was measured. Whatever is a number there was taken from one of them.
+
+So the card of a bundle is written by ``emres evaluate MODEL … --card card.md``, and none of it is typed by hand.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from emres.archive.disk import replaced_file
+from emres.model.contract import Contract
+from emres.model.evaluate import markdown_table
+from emres.run.evaluate_report import failed, held_out, real_maps, robustness
 
-from emres.run.dataset import SPLITS, ModelRow
-from emres.run.evaluate import LOCAL_OVER_GLOBAL, ROWS, RealMap, real_map_summary
-
-if TYPE_CHECKING:
-    from emres.model.contract import Contract
-    from emres.model.evaluate import MapErrors
-    from emres.model.first_train import TrainingPlan
-    from emres.model.patches import Example
+_LONG = 60  # items of a list that are told one by one
+_SKIPPED = ("held_out", "real_maps", "about", "limits")
 
 
-def provenance(
-    plan: TrainingPlan,
-    losses: Sequence[float],
-    minutes: float,
-    rows: Sequence[ModelRow],
-    examples: Mapping[str, Sequence[Example]],
-) -> dict[str, Any]:
-    """Return where weights come from, as JSON values: plan, split, length, software."""
-    import torch
+def write_card(path: Path, contract: Contract, evaluation: Mapping[str, Any]) -> Path:
+    """Write a model's card.
 
-    last = max(1, len(losses) // 20)
-    return {
-        "plan": asdict(plan),
-        "loss": {"first": round(float(np.mean(losses[:last])), 4), "last": round(float(np.mean(losses[-last:])), 4)},
-        "minutes": round(minutes, 1),
-        "hardware": f"CPU, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "examples": {split: len(some) for split, some in examples.items()},
-        "families": {split: sorted({row.family for row in rows if row.split == split}, key=int) for split in SPLITS},
+    Parameters
+    ----------
+    path : Path
+        Replaced if it is there.
+    contract : Contract
+        ``training`` tells where the weights come from: any JSON values; ``about`` and ``limits`` in it are text.
+    evaluation : mapping
+        From :func:`emres.run.evaluate.evaluate`.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    with replaced_file(path) as part:
+        part.write_text(card(contract, evaluation), encoding="utf-8")
+    return path
+
+
+def card(contract: Contract, evaluation: Mapping[str, Any]) -> str:
+    """Return a model's card as Markdown; see :func:`write_card`."""
+    training = {key: value for key, value in contract.training.items() if key not in _SKIPPED}
+    parts = [f"# {contract.name_version}", str(contract.training.get("about", "")), what_it_is(contract)]
+    parts += ["## Training", told(training)] if training else []
+    sections = {
+        "Held-out maps": held_out(evaluation).replace("\n## ", "\n### "),
+        "Robustness": robustness(evaluation),
+        "Real maps": real_maps(evaluation),
+        "Where it fails": where_it_fails(contract, evaluation),
+        "What could not be measured": failed(evaluation),
     }
+    for title, text in sections.items():
+        parts += [f"## {title}", text] if text else []
+    parts.append(f"Measured by {evaluation['program']}, weights sha256 {evaluation['model']['weights_sha256']}.")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Everything that was measured of a model.
+def what_it_is(contract: Contract) -> str:
+    """Return what a contract says of input, output and geometry."""
+    low, high = contract.valid_range
+    arguments = ", ".join(f"{name} {value}" for name, value in contract.arguments.items())
+    size = "the map's own" if contract.cube else f"{contract.voxel_size:g} Å and coarser"
+    lines = {
+        "Input": f"density on a grid of {size} voxels; {contract.normalisation}",
+        "Output": f"local resolution, {contract.output}, from {low:g} to {high:g} voxels of that grid",
+        "Net": f"{contract.architecture}: {arguments or 'no arguments'}; halo of {contract.halo} voxels, multiple of "
+        f"{contract.multiple}",
+    }
+    return "\n".join(f"* {name}: {text}" for name, text in lines.items())
 
-    Parameters
-    ----------
-    errors : dict
-        Table of :func:`held_out_errors` by the name of the set of examples.
-    real : sequence of RealMap
-    training : dict
-        From :func:`provenance`.
+
+def told(values: Mapping[str, Any], depth: int = 0) -> str:
+    """Return JSON values as nested points; a table of numbers becomes a table.
+
+    Examples
+    --------
+    >>> print(told({"seed": 3, "plan": {"steps": 100, "rates": [0.1, 0.2]}}))
+    * seed: 3
+    * plan:
+      * steps: 100
+      * rates: 0.1, 0.2
     """
-
-    errors: Mapping[str, Mapping[str, Sequence[MapErrors]]]
-    real: Sequence[RealMap]
-    training: Mapping[str, Any]
-
-    def summary(self) -> dict[str, Any]:
-        """Return what the contract keeps: provenance and the means, as JSON values."""
-        held_out = {
-            name: {row: _rounded(numbers) for row, numbers in table.items()} for name, table in self._means().items()
-        }
-        return {**self.training, "held_out": held_out, "real_maps": _rounded(real_map_summary(self.real))}
-
-    def card(self, contract: Contract) -> str:
-        """Return the model card, Markdown."""
-        parts = [_ABOUT.format(contract=contract, training=self.training)]
-        for name, table in self._means().items():
-            count = len(next(iter(self.errors[name].values())))
-            parts.append(f"### {name}: {count} maps\n\n{_held_out_table(table)}\n\n{verdict(table)}\n")
-        return "\n".join([*parts, _real_table(self.real), _LIMITS])
-
-    def _means(self) -> dict[str, dict[str, dict[str, float]]]:
-        from emres.model.evaluate import mean_errors
-
-        return {
-            name: {row: mean_errors(errors) for row, errors in table.items()} for name, table in self.errors.items()
-        }
+    lines, tables = [], []
+    for key, value in values.items():
+        if _is_table(value) and not depth:
+            columns = list(dict.fromkeys(name for row in value.values() for name in row))
+            tables.append(f"{key}:\n\n{markdown_table(value, columns)}")
+        elif isinstance(value, Mapping) and value:
+            lines += [f"{'  ' * depth}* {key}:", told(value, depth + 1)]
+        else:
+            lines.append(f"{'  ' * depth}* {key}: {_word(value)}")
+    return "\n\n".join(["\n".join(lines), *tables]).strip("\n")
 
 
-def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in numbers.items() if np.isfinite(value)}
-
-
-def verdict(table: Mapping[str, Mapping[str, float]]) -> str:
-    """Return in one sentence what a table of mean errors says about the model.
-
-    Parameters
-    ----------
-    table : dict
-        Means by the row names of :func:`held_out_errors`.
-
-    Returns
-    -------
-    str
-    """
-    model, own, trained, rank = (table[name] for name in (ROWS[0], *ROWS[2:]))
-    ratio, level = model["mae"] / own["mae"], model["mae"] / trained["mae"]
-    pattern = "better" if model["spearman"] > rank["spearman"] else "worse"
-    return (
-        f"The model's error on plain averages is {level:.2f} times that of the training constant and {ratio:.2f} times "
-        f"that of each map's own median{' (which beats it)' if ratio > 1 else ''}; within a map it ranks voxels "
-        f"{pattern} than minus the local rms does."
+def _is_table(value: Any) -> bool:
+    """Tell whether a value is rows of numbers by name, two at least."""
+    if not isinstance(value, Mapping) or len(value) < 2:
+        return False
+    return all(
+        isinstance(row, Mapping) and row and all(isinstance(v, int | float | None) for v in row.values())
+        for row in value.values()
     )
 
 
-def _held_out_table(table: Mapping[str, Mapping[str, float]]) -> str:
-    from emres.model.evaluate import markdown_table
-
-    return markdown_table(table, ["mae", "rmse", "spearman", "median_error", "within_half", "within_one"])
-
-
-def _real_table(maps: Sequence[RealMap]) -> str:
-    lines = [
-        f"| {entry.emdb_id} | {entry.file} | {entry.voxel_size:.2f} | {entry.reported:g} | {entry.median:.2f} |"
-        for entry in sorted(maps, key=lambda entry: entry.reported)
-    ]
-    means = real_map_summary(maps)
-    return "\n".join([
-        "## Real maps, blind",
-        "",
-        "Only the map itself is given; automatic mask. Reported = global resolution from the authors, Å.",
-        "",
-        "| entry | file | voxel size | reported | median predicted |",
-        "|---|---|---|---|---|",
-        *lines,
-        "",
-        f"Mean |median - {LOCAL_OVER_GLOBAL} x reported| over {means['maps']:.0f} maps: {means['mean_error']:.2f} Å; "
-        f"the best constant, chosen on these very maps, has {means['best_constant_error']:.2f} Å, "
-        f"the best multiple of the working voxel size {means['best_multiple_error']:.2f} Å. Spearman with the reported "
-        f"values: {means['spearman']:.2f} for the medians, {means['spearman_of_voxel_size']:.2f} for the voxel size "
-        "alone.",
-        "",
-    ])  # fmt: skip
+def _word(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_word(one)}" for key, one in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) > _LONG and all(isinstance(one, int | float) for one in value):
+            return f"{len(value)} values, from {_word(value[0])} to {_word(value[-1])}"
+        return ", ".join(_word(one) for one in value)
+    return str(value)
 
 
-_ABOUT = """\
-# {contract.name_version}
-
-A first, small model: local resolution (Å per voxel) of a cryo-EM map from the map alone. It was trained on simulated
-half maps only, in minutes, so that the rest of emres has something real to run. Do not publish its numbers.
-
-* Input: density, centred by its median outside and scaled by its rms inside the mask, on a grid of
-  {contract.voxel_size} Å (or 2, 4, 8 times that for coarser maps).
-* Output: between {contract.valid_range[0]:g} and {contract.valid_range[1]:g} voxels of that grid.
-* Target: dense local FSC of the two half maps at 0.143 (`emres.estimators.fsc.dense_fsc`), window 24 voxels or four
-  times the map's resolution.
-* Net: compact U-Net {contract.arguments}, block-exact with a halo of {contract.halo} voxels.
-* Training: {training[examples][train]} simulated pairs of half maps in four versions each (average as it is; the others
-  FSC-weighted, sharpened, low-passed, masked at random), {training[plan][steps]} steps, {training[minutes]} minutes on
-  {training[hardware]}. Models are split by sequence family; the lists are in `contract.json`.
-
-## Held-out simulated maps
-
-Families that the training never saw; per map first, then the mean over maps. Å, maps on coarser grids counted as if
-they lay on the 1.5 Å grid; voxels at the target's clip values left out; inside the molecule.
-"""
-
-_LIMITS = """\
-## Where it fails
-
-* Nothing finer than 3 Å: its finest grid is 1.5 Å. Maps at 2-3 Å come out near 3 Å or above.
-* The level of real maps: simulation does not cover how maps are made and processed. The table above says how far off.
-* Crystals, anisotropic voxels, tomograms, membranes and micelles, fibres: not in the training.
-* No uncertainty, and no warning when a map is unlike the training data.
-* Some of the real maps above show proteins whose atomic models were among the training's; the maps themselves were not.
-"""
+def where_it_fails(contract: Contract, evaluation: Mapping[str, Any]) -> str:
+    """Return the groups of maps in which a model does worse than a constant, and the real maps that it misses."""
+    lines = []
+    for density, found in evaluation["densities"].items():
+        for kind, words in (("resolutions", "median target {} Å"), ("voxel_sizes", "voxels of {} Å")):
+            worse = [
+                f"{words.format(name)} ({row['mae']:.2f} against {row['mae_own_median']:.2f} Å, {row['maps']} maps)"
+                for name, row in found[kind].items()
+                if row["mae"] > row["mae_own_median"]
+            ]
+            lines += [f"* worse than each map's own median, {density}: {'; '.join(worse)}"] if worse else []
+    if evaluation["real"]:
+        worst = evaluation["real"]["factors"]["usual"]["worst"]
+        off = ", ".join(f"{file} {error:+.1f} Å" for file, error in worst.items())
+        lines += [f"* real maps whose median is off by more than 1 Å, blind: {off}"] if off else []
+    return "\n\n".join(part for part in ("\n".join(lines), str(contract.training.get("limits", ""))) if part)

@@ -1,162 +1,153 @@
-"""How well a model does, measured by the code that ships: on held-out examples and on real maps, beside baselines."""
+"""How well a model does, measured by the code that ships: whole maps of a data set and real ones, beside baselines.
+
+What was measured of one map is kept, so that a killed evaluation goes on; one map that fails never stops the others.
+"""
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from scipy import ndimage, stats
+from emres import __version__
+from emres.archive.disk import disk_errors, only_writer, replaced_file
+from emres.run.evaluate_baselines import LOCAL_OVER_GLOBAL
+from emres.run.evaluate_plan import EvaluationPlan
+from emres.run.evaluate_real import real_summary
+from emres.run.evaluate_report import write_report
+from emres.run.evaluate_robust import robustness_table
+from emres.run.evaluate_steps import FORMAT, MAPS, NOISE, REAL, ROBUSTNESS, Step, done, steps
+from emres.run.evaluate_tables import degradation, density_tables, errors_table, verdicts
+from emres.run.kept import plain
+from emres.run.outcome import Outcome, Report, no_report
 
-from emres.archive.mrc import read_mrc
-from emres.errors import MapError
-
-if TYPE_CHECKING:
-    from emres.model.evaluate import MapErrors
-    from emres.model.inference import BlockPredictor
-    from emres.model.patches import Example
-
-Array = np.ndarray[Any, Any]
-
-FINEST = 1.5
-# Local over global resolution in simulated maps, as a median; ../shared/science.md of the project's data.
-LOCAL_OVER_GLOBAL = 1.13
-ROWS = (
-    "model, plain average",
-    "model, processed",
-    "own median (constant)",
-    "training median (constant)",
-    "minus local rms (rank only)",
-)
+FILE = "evaluation.json"
 
 
 @dataclass(frozen=True)
-class RealMap:
-    """A deposited map with the resolution its authors report, and what the model says."""
+class Evaluated:
+    """What was measured, and what came of each of the maps."""
 
-    file: str
-    emdb_id: str
-    voxel_size: float
-    working_voxel_size: float
-    reported: float
-    median: float
+    evaluation: dict[str, Any]
+    outcomes: tuple[Outcome, ...]
 
 
-def held_out_errors(
-    predictor: BlockPredictor, examples: Sequence[Example], constant: float
-) -> dict[str, list[MapErrors]]:
-    """Measure a model and the baselines on held-out examples.
+def evaluate(plan: EvaluationPlan, report: Report = no_report) -> Evaluated:
+    """Measure a model and write ``evaluation.json``, ``evaluation.md`` and pictures.
 
     Parameters
     ----------
-    predictor : BlockPredictor
-        Of the shipped bundle.
-    examples : sequence of Example
-        On whatever working grid: Å are counted as if it were the finest.
-    constant : float
-        Median target of the training examples, voxels.
+    plan : EvaluationPlan
+    report : callable
+        Told of every map.
+
+    Returns
+    -------
+    Evaluated
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to evaluate on.
+    StoreError
+        If the folder cannot be written, or another run is at it.
+    """
+    todo = steps(plan)
+    with disk_errors(plan.folder):
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        with only_writer(plan.folder / FILE):
+            outcomes = [done(step, report) for step in todo]
+            evaluation = plain(summary(plan, todo, outcomes))
+            write_report(evaluation, plan.folder)
+            with replaced_file(plan.folder / FILE) as part:
+                part.write_text(json.dumps(evaluation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Evaluated(evaluation, tuple(outcomes))
+
+
+def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return everything that was measured, as JSON values.
 
     Returns
     -------
     dict
-        One list with an entry per map for: the model on the plain average and on processed maps, the map's own
-        median as a constant, the training constant, and the rank of minus the local rms.
+        ``model``, ``dataset``, ``densities`` (``average`` and ``map``: see
+        :func:`emres.run.evaluate_tables.density_tables`), ``degradation``, ``noise_floor``, ``robustness``, ``real``,
+        ``failed`` (what -> why), ``notes``, ``maps``.
     """
-    from emres.model.evaluate import map_errors
-
-    table: dict[str, list[MapErrors]] = {name: [] for name in ROWS}
-    for example in examples:
-        target = np.exp(example.target.astype(np.float32)) * FINEST
-        counted = example.weight & (target > 2.02 * FINEST) & (target < 12 * FINEST)
-        if counted.sum() < 300:
-            continue
-        answers = [predictor(density.astype(np.float32), counted) for density in example.densities]
-        processed = [map_errors(answer, target, counted) for answer in answers[1:]]
-        rms = -ndimage.gaussian_filter(example.densities[0].astype(np.float32) ** 2, 3)
-        row = (map_errors(answers[0], target, counted), _averaged(processed),
-               map_errors(float(np.median(target[counted])), target, counted),
-               map_errors(constant * FINEST, target, counted),
-               map_errors(rms, target, counted))  # fmt: skip
-        for name, errors in zip(ROWS, row, strict=True):
-            table[name].append(errors)
-    nan = float("nan")
-    table[ROWS[4]] = [
-        replace(errors, mae=nan, rmse=nan, median_error=nan, within_half=nan, within_one=nan)
-        for errors in table[ROWS[4]]
-    ]
-    return table
-
-
-def _averaged(errors: list[MapErrors]) -> MapErrors:
-    from emres.model.evaluate import MapErrors, mean_errors
-
-    means = mean_errors(errors)
-    voxels = int(means.pop("voxels"))
-    return MapErrors(**means, voxels=voxels)
-
-
-def real_maps(model: Path | str, folder: Path | str) -> list[RealMap]:
-    """Predict the real maps whose resolution is reported, blind, by the public ``emres.predict``.
-
-    Parameters
-    ----------
-    model : path
-        Folder of a bundle.
-    folder : path
-        Holds ``maps.tsv`` and the maps that it names.
-
-    Returns
-    -------
-    list of RealMap
-        Maps that are no single-particle maps (anisotropic crystals) or unusable are left out.
-    """
-    from emres.model.contract import read_contract
-    from emres.run.lazy import predict
-
-    with (Path(folder) / "maps.tsv").open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines, delimiter="\t") if _is_number(row["reported_resolution_A"])]
-    found, contract = [], read_contract(model)
-    for row in rows:
-        volume = read_mrc(Path(folder) / row["file"])
-        sizes = volume.attrs["voxel_size"]
-        if max(sizes) > 1.02 * min(sizes) or volume.size > 2e7:
-            continue
-        try:
-            answer = predict(volume, model).values
-        except MapError:
-            continue
-        reported, size = float(row["reported_resolution_A"]), float(sizes[0])
-        median = float(np.median(answer[answer > 0]))
-        found.append(RealMap(row["file"], row["emdb_id"], size, contract.working_voxel_size(size), reported, median))
-    return found
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)?", text) is not None
-
-
-def real_map_summary(maps: Sequence[RealMap]) -> dict[str, float]:
-    """Compare the medians with 1.13 times the reported resolution, and two constants chosen on these very maps.
-
-    Returns
-    -------
-    dict
-        ``maps``; mean absolute error (Å) of the model (``mean_error``), of the best constant in Å
-        (``best_constant_error``) and of the best constant in working voxels (``best_multiple_error``: what the voxel
-        size alone tells); ``spearman`` of the medians and of the maps' voxel size (``spearman_of_voxel_size``).
-    """
-    expected = np.array([LOCAL_OVER_GLOBAL * entry.reported for entry in maps])
-    medians, voxels = np.array([(entry.median, entry.working_voxel_size) for entry in maps]).T
-    multiples = np.linspace(2, 8, 121)[:, None] * voxels
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    failed = {}
+    for step, outcome in zip(todo, outcomes, strict=True):
+        if outcome.status == "failed":
+            failed[f"{step.name} ({step.part})"] = outcome.reason
+        else:
+            found.setdefault(step.part, []).append(outcome.facts)
+    records = found.get(MAPS, [])
+    failed |= {f"{one['entry']} ({name})": why for one in records for name, why in one["failures"].items()}
+    densities = {name: density_tables(records, name) for name in ("average", "map")}
     return {
-        "maps": float(len(maps)),
-        "mean_error": float(np.abs(medians - expected).mean()),
-        "best_constant_error": float(np.abs(np.median(expected) - expected).mean()),
-        "best_multiple_error": float(np.abs(multiples - expected).mean(axis=1).min()),
-        "spearman": float(stats.spearmanr(medians, expected).statistic),
-        "spearman_of_voxel_size": float(stats.spearmanr([entry.voxel_size for entry in maps], expected).statistic),
+        "format": FORMAT,
+        "program": f"emres {__version__}",
+        "model": plan.model.facts(),
+        "told": plan.model.can_be_told,
+        "dataset": _dataset_facts(plan),
+        "densities": {name: {**of, "verdicts": verdicts(of)} for name, of in densities.items() if of["maps"]},
+        "degradation": degradation(records),
+        "noise_floor": errors_table([{"errors": {"second draw": one["errors"]}} for one in found.get(NOISE, [])]),
+        "robustness": robustness_table([one["changes"] for one in found.get(ROBUSTNESS, [])]),
+        "real": _real(plan, found.get(REAL, [])),
+        "failed": failed,
+        "notes": _notes(records),
+        "maps": [_short(record) for record in records],
     }
+
+
+def _dataset_facts(plan: EvaluationPlan) -> dict[str, Any] | None:
+    """Return what is told of the data set; it goes into cards, so no path of this machine is in it."""
+    if plan.dataset is None:
+        return None
+    rows, training = plan.rows, plan.training
+    return {
+        "name": plan.dataset.folder.absolute().name,
+        "split": plan.split,
+        "target": rows[0].target,
+        "mask": plan.mask,
+        "entries": len(rows),
+        "families": len({row.family for row in rows}),
+        "training_entries": len(training.medians),
+        "training_median": training.median,
+        "local_over_global": training.local_over_global,
+    }
+
+
+def _real(plan: EvaluationPlan, maps: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Compare real maps with the usual factor, and with that of the training side where it is known."""
+    if not maps:
+        return None
+    own = plan.training.local_over_global
+    factors = {"usual": LOCAL_OVER_GLOBAL, **({"training": own} if own else {})}
+    return {
+        "maps": sorted(maps, key=lambda one: float(one["reported"])),
+        "factors": {name: real_summary(maps, factor) for name, factor in factors.items()},
+    }
+
+
+def _notes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return which baselines could not be had and why, with the number of entries."""
+    notes: dict[str, int] = {}
+    for record in records:
+        for what, why in record["notes"].items():
+            # An entry's own name would make every sentence another one.
+            sentence = f"{what}: {why}".replace(record["entry"], "the entry")
+            notes[sentence] = notes.get(sentence, 0) + 1
+    return notes
+
+
+def _short(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a map's record without its histograms."""
+    left_out = ("histogram", "calibration")
+    densities = {
+        name: {key: value for key, value in of.items() if key not in left_out}
+        for name, of in record["densities"].items()
+    }
+    return {**record, "densities": densities}
