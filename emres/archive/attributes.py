@@ -10,10 +10,11 @@ from emres.errors import StoreError, UsageError
 from emres.volume.grid import DIMS, Grid
 
 FORMAT_VERSION = 1
-LOCAL_RESOLUTION = "local_resolution"
+LOCAL_RESOLUTION, UNCERTAINTY = "local_resolution", "uncertainty"
+ANSWERS = (LOCAL_RESOLUTION, UNCERTAINTY)  # folders of an entry group for what was computed of its maps, in Å
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
-_TAKEN = ("zarr.json", LOCAL_RESOLUTION)
+_TAKEN = ("zarr.json", *ANSWERS)
 
 
 def is_name(name: str) -> bool:
@@ -40,13 +41,15 @@ def check_name(name: str, what: str = "name") -> str:
 def check_kind(kind: str) -> str:
     """Return a kind that is safe as a folder of an entry group: ``map``, …, ``local_resolution/<name>``; else raise.
 
+    ``uncertainty/<name>`` is that of the local resolution of this name, one standard deviation, Å.
+
     Raises
     ------
     UsageError
         If it could leave the entry group, or would lie over what else is in it.
     """
     folder, slash, name = kind.rpartition("/")
-    if folder != (LOCAL_RESOLUTION if slash else "") or kind in _TAKEN:
+    if folder not in (ANSWERS if slash else ("",)) or kind in _TAKEN:
         raise UsageError(
             f"{kind!r} is not a kind of map",
             expected=f"map, half_map_1, half_map_2, mask, … or {LOCAL_RESOLUTION}/<name>",
@@ -57,7 +60,8 @@ def check_kind(kind: str) -> str:
 
 def variable_of(kind: str) -> str:
     """Return the name of the array of a kind inside its ``scaleN`` group."""
-    return LOCAL_RESOLUTION if kind.startswith(LOCAL_RESOLUTION) else "density"
+    folder = kind.partition("/")[0]
+    return folder if folder in ANSWERS else "density"
 
 
 def checked_attributes(found: Any, path: object) -> dict[str, Any]:

@@ -8,6 +8,7 @@
         scale1/...                        means of 2^3 voxels of the level before
       half_map_1/ half_map_2/ mask/       the same
       local_resolution/<model@version>/   the same, scale0/local_resolution; attributes.emres: fingerprint, ...
+      uncertainty/<model@version>/        the same, scale0/uncertainty, where the model tells it
 
 Whatever is under way lies in ``STORE/.work`` and is moved into its entry group when it is whole: a group that can be
 seen can be read.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emres.archive.attributes import (
+    ANSWERS,
     FORMAT_VERSION,
     check_kind,
     check_name,
@@ -92,9 +94,10 @@ class EntryGroup:
         return self.path / check_kind(kind)
 
     def kinds(self) -> list[str]:
-        """Return every kind in the group, maps first."""
-        maps = [name for name in _groups_in(self.path) if name != LOCAL_RESOLUTION]
-        return sorted(maps, key=lambda kind: (kind != "map", kind)) + self.results()
+        """Return every kind in the group: maps, local resolutions, uncertainties."""
+        maps = [name for name in _groups_in(self.path) if name not in ANSWERS]
+        answers = [f"{answer}/{name}" for answer in ANSWERS for name in _groups_in(self.path / answer)]
+        return sorted(maps, key=lambda kind: (kind != "map", kind)) + answers
 
     def results(self) -> list[str]:
         """Return the local-resolution maps in the group, ``local_resolution/<name>``."""
@@ -293,8 +296,5 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is not readable as Zarr v3",
-            got=str(error).split("\n")[0] or None,
-            cure="see what a store holds with emres ls STORE",
-        ) from error
+        got, cure = str(error).split("\n")[0] or None, "see what a store holds with emres ls STORE"
+        raise StoreError(f"{path} is not readable as Zarr v3", got=got, cure=cure) from error

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from emres.archive.attributes import LOCAL_RESOLUTION, check_kind, grid_attributes, ome_attributes, variable_of
+from emres.archive.attributes import ANSWERS, check_kind, grid_attributes, ome_attributes, variable_of
 from emres.archive.disk import disk_errors, move_into_place, only_writer
 from emres.archive.store import CHUNK, EntryGroup
 from emres.errors import MapError
@@ -23,6 +23,7 @@ from emres.volume.boxes import bounding_box
 from emres.volume.density import RunningStatistics, Statistics
 from emres.volume.grid import DIMS, Grid, Shape
 from emres.volume.pyramid import block_mean, pyramid_grids
+from emres.volume.resolved import mean_of_determined
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +31,7 @@ Array = np.ndarray[Any, Any]
 # (6.1 times smaller, lz4 4.0), whose level 1 is as small as level 3 and twice as fast.
 _COMPRESSORS = {
     "density": BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
-    LOCAL_RESOLUTION: BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+    **{answer: BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle") for answer in ANSWERS},
 }
 
 
@@ -46,7 +47,7 @@ def create_array(
     dtype : str
     chunk : int or (z, y, x)
     variable : str
-        Which of the compressors: ``density`` or ``local_resolution``.
+        Which of the compressors: ``density``, ``local_resolution`` or ``uncertainty``.
 
     Returns
     -------
@@ -105,6 +106,7 @@ class VolumeWriter:
 
     def __init__(self, group: EntryGroup, kind: str, grid: Grid) -> None:
         self._group, self._kind = group, check_kind(kind)
+        self._is_answer = variable_of(kind) in ANSWERS
         self._folder = group.work / kind.replace("/", "+")
         self._statistics = RunningStatistics()
         self._grids = pyramid_grids(grid)
@@ -138,7 +140,7 @@ class VolumeWriter:
 
     def add(self, axis: int, slab: Array) -> None:
         """Append a slab along an axis (0 z, 1 y, 2 x), the same axis every time."""
-        if not self._kind.startswith(LOCAL_RESOLUTION):
+        if not self._is_answer:
             self._statistics.add(slab)
         with disk_errors(self._folder):
             self._levels[0].add(axis, slab)
@@ -162,7 +164,7 @@ class VolumeWriter:
             If slabs are missing.
         """
         own = {"kind": self._kind, "levels": [grid_attributes(grid) for grid in self._grids], **attributes}
-        if not self._kind.startswith(LOCAL_RESOLUTION):
+        if not self._is_answer:
             own["statistics"] = asdict(self.statistics)
         with disk_errors(self._folder):
             for level in self._levels:
@@ -170,8 +172,8 @@ class VolumeWriter:
             self._levels[0].check_whole(self._kind)
             group = zarr.open_group(self._folder, mode="a")
             group.update_attributes({"ome": ome_attributes(self._grids, self._kind), "emres": own})
-            if self._kind.startswith(LOCAL_RESOLUTION):
-                zarr.open_group(self._group.path / LOCAL_RESOLUTION, mode="a", zarr_format=3)
+            if self._is_answer:
+                zarr.open_group(self._group.path / variable_of(self._kind), mode="a", zarr_format=3)
             move_into_place(self._folder, self._group.path / self._kind)
 
 
@@ -181,7 +183,7 @@ class _Level:
     def __init__(self, path: Path, grid: Grid, variable: str) -> None:
         zarr.create_group(path, zarr_format=3)
         self._array = create_array(path / variable, grid.shape, variable=variable)
-        self._reduce = _mean_of_resolved if variable == LOCAL_RESOLUTION else block_mean
+        self._reduce = mean_of_determined if variable in ANSWERS else block_mean
         for dim, values in grid.coordinates().items():
             zarr.create_array(
                 path / dim,
@@ -232,11 +234,3 @@ class _Level:
         first[self._axis] = self._start
         part = filled.aligned(CHUNK).clipped(slab.shape)
         self._array[part.moved((first[0], first[1], first[2])).slices] = slab[part.slices]
-
-
-def _mean_of_resolved(resolution: Array) -> Array:
-    """Average 2^3 voxels of a resolution map, leaving out those outside the mask (0)."""
-    if not resolution.any():
-        return block_mean(resolution)
-    share = block_mean((resolution != 0).astype(np.float32))
-    return np.asarray(block_mean(resolution) / np.where(share == 0, np.float32(1), share), dtype=np.float32)

@@ -141,6 +141,7 @@ class ConditionedUNet(nn.Module):
         check_sides(density, self.multiple)
         if condition is None:
             raise UsageError("this net must be told of the whole map", got="no condition", expected=f"{LENGTH} numbers")
+        level: Tensor
         level, (first, second, *others) = self.film(condition)
         trim = Trim(margins)
         # In cells of 4 voxels: every deep layer looks one cell further than the next, decoder and encoder half a cell,

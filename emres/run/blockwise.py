@@ -42,6 +42,8 @@ class BlockJob:
     target : name of the array that is written
     label : str
         Names the tasks, so that the dashboard groups them by map.
+    also : tuple of str
+        Names of the arrays for the other fields of a structured answer; its first field goes to the target.
     """
 
     function: BlockFunction
@@ -50,6 +52,7 @@ class BlockJob:
     sources: tuple[str, ...]
     target: str
     label: str = "block"
+    also: tuple[str, ...] = ()
 
 
 def create_target(job: BlockJob, dtype: str = "float32", chunk: int | Shape = 64) -> None:
@@ -62,7 +65,8 @@ def create_target(job: BlockJob, dtype: str = "float32", chunk: int | Shape = 64
     chunk : int or (z, y, x)
         Zarr chunk of the target; every core must hold whole chunks.
     """
-    job.scratch.create(job.target, job.plan.shape, dtype, chunk)
+    for name in (job.target, *job.also):
+        job.scratch.create(name, job.plan.shape, dtype, chunk)
     # One chunk a block: two workers never write the same file.
     job.scratch.create(DONE, job.plan.counts, "uint8", (1, 1, 1))
 
@@ -83,7 +87,9 @@ def write_block(job: BlockJob, index: Shape) -> Shape:
     block = job.plan.block(index)
     arrays = [np.asarray(job.scratch.open(name)[block.read.slices]) for name in job.sources]
     result = job.function(*arrays, core=block.core)
-    job.scratch.open(job.target)[block.write.slices] = result[block.core.slices]
+    for name, field in zip((job.target, *job.also), result.dtype.names or (None,), strict=True):
+        values = result if field is None else result[field]
+        job.scratch.open(name)[block.write.slices] = values[block.core.slices]
     job.scratch.open(DONE)[index] = 1
     return index
 
@@ -118,7 +124,14 @@ def run_blocks(job: BlockJob, client: Client | None = None, **submit: Any) -> It
         client.cancel(futures)
 
 
-def lazy_blocks(function: BlockFunction, arrays: Sequence[da.Array], plan: BlockPlan) -> da.Array:
+def lazy_blocks(
+    function: BlockFunction,
+    arrays: Sequence[da.Array],
+    plan: BlockPlan,
+    *,
+    told: Any = None,
+    dtype: Any = np.float32,
+) -> da.Array:
     """Return the same computation as a lazy Dask array: slice it, and only those blocks are computed.
 
     Parameters
@@ -127,11 +140,15 @@ def lazy_blocks(function: BlockFunction, arrays: Sequence[da.Array], plan: Block
         As in :class:`BlockJob`.
     arrays : dask arrays of the plan's shape
     plan : BlockPlan
+    told : delayed, optional
+        What is known of the whole volume once it is computed: the blocks run ``function.told(it)``.
+    dtype : dtype
+        Of the answer.
 
     Returns
     -------
     dask.array.Array
-        (z, y, x) float32, one chunk a core.
+        (z, y, x), one chunk a core.
     """
     import dask.array as da
 
@@ -145,8 +162,9 @@ def lazy_blocks(function: BlockFunction, arrays: Sequence[da.Array], plan: Block
         align_arrays=False,
         allow_rechunk=False,
         # Without meta Dask would call the function on empty arrays while it builds the graph.
-        meta=np.empty((0, 0, 0), dtype=np.float32),
-        dtype=np.float32,
+        meta=np.empty((0, 0, 0), dtype=dtype),
+        dtype=dtype,
+        **({} if told is None else {"told": told}),
     )
 
 
@@ -157,5 +175,7 @@ class _OnBlocks:
     function: BlockFunction
     plan: BlockPlan
 
-    def __call__(self, *arrays: np.ndarray[Any, Any], block_id: Shape) -> np.ndarray[Any, Any]:
-        return self.function(*arrays, core=self.plan.block(block_id).core)
+    def __call__(self, *arrays: np.ndarray[Any, Any], block_id: Shape, told: Any = None) -> np.ndarray[Any, Any]:
+        function: Any = self.function if told is None else self.function.told(told)  # type: ignore[attr-defined]
+        answer: np.ndarray[Any, Any] = function(*arrays, core=self.plan.block(block_id).core)
+        return answer

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emres.archive.attributes import LOCAL_RESOLUTION, UNCERTAINTY
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import MemoryScratch
 from emres.errors import UsageError
 from emres.run.blockwise import lazy_blocks
 from emres.run.jobs import resolve_device
+from emres.run.map_spectra import reach_of, what_is_told
 from emres.run.masks import mask_slabs
 from emres.run.prepare import DENSITY, MASK, NEEDED, finest_answer, marked, prepare, to_grid
 from emres.volume.blocks import Box, plan_blocks
@@ -62,6 +64,8 @@ def predict(
     mask: str | xr.DataArray = "auto",
     device: str = "auto",
     core: int | None = None,
+    reported_resolution: float | None = None,
+    uncertainty: bool = False,
 ) -> xr.DataArray:
     """Predict the local resolution of a volume, lazily.
 
@@ -78,6 +82,10 @@ def predict(
         ``auto``, ``cpu`` or ``cuda``.
     core : int, optional
         Side of a block on the model's grid, voxels.
+    reported_resolution : float, optional
+        Å, of the whole map, if it is known: a net that can be told takes the level of its answer from it.
+    uncertainty : bool
+        Return one standard deviation of every voxel instead.
 
     Returns
     -------
@@ -88,24 +96,32 @@ def predict(
     Raises
     ------
     UsageError
-        If the array is not a volume, or the model or the mask does not exist.
+        If the array is not a volume, the model or the mask does not exist, the reported resolution is none, or the
+        model tells no uncertainty.
     """
     import dask.array as da
 
     from emres.model.contract import read_contract
-    from emres.model.inference import make_predictor
+    from emres.model.inference import RESOLUTION_AND_SPREAD, make_predictor
 
     folder = find_model(model) if isinstance(model, str | Path) else model.folder
     if folder is None:
         raise UsageError("this model was never saved", cure="save it with save_bundle, then load_model(folder)")
     contract, grid = read_contract(folder), grid_of(volume)
+    if uncertainty and not contract.conditioned:
+        raise UsageError(f"{contract.name_version} does not tell how sure it is", cure="use another model")
     working = contract.working_grid(grid)
     plan = plan_blocks(working.shape, _rounded(core or _CORE, contract.multiple), contract.halo, contract.multiple)
-    density, needed, inside = _prepared(volume, grid, working, mask, contract)
-    predictor = make_predictor(folder, working_voxel_size=working.voxel_size[0], device=resolve_device(device))
-    on_working_grid = lazy_blocks(predictor, (density, needed), plan)
+    (density, needed, inside), told = _prepared(volume, grid, working, mask, contract, reported_resolution)
+    predictor = make_predictor(
+        folder, working_voxel_size=working.voxel_size[0], device=resolve_device(device), with_spread=uncertainty
+    )
+    dtype = RESOLUTION_AND_SPREAD if uncertainty else np.float32
+    on_working_grid = lazy_blocks(predictor, (density, needed), plan, told=told, dtype=dtype)
+    if uncertainty:
+        on_working_grid = on_working_grid["spread"]
     chunks = plan_blocks(grid.shape, core or _CORE)
-    finest = 0 if contract.cube else finest_answer(grid)
+    finest = 0 if contract.cube or uncertainty else finest_answer(grid)
     parts = [_restored(on_working_grid, inside, block.write, grid, working, finest) for block in chunks]
     z, y, x = chunks.counts
     nested = [[parts[(i * y + j) * x : (i * y + j + 1) * x] for j in range(y)] for i in range(z)]
@@ -117,7 +133,7 @@ def predict(
         resolution,
         grid,
         emdb_id=volume.attrs.get("emdb_id"),
-        kind=f"local_resolution/{contract.name_version}",
+        kind=f"{UNCERTAINTY if uncertainty else LOCAL_RESOLUTION}/{contract.name_version}",
         model=contract.name_version,
         **header,
     )
@@ -128,9 +144,17 @@ def _rounded(length: int, multiple: int) -> int:
 
 
 def _prepared(
-    volume: xr.DataArray, grid: Grid, working: Grid, mask: str | xr.DataArray, contract: Contract
-) -> tuple[da.Array, ...]:
-    """Return density and need on the working grid and the mask on the map's, as lazy arrays of one chunk."""
+    volume: xr.DataArray,
+    grid: Grid,
+    working: Grid,
+    mask: str | xr.DataArray,
+    contract: Contract,
+    reported: float | None,
+) -> tuple[tuple[da.Array, ...], Any]:
+    """Return density and need on the working grid and the mask on the map's, as lazy arrays of one chunk.
+
+    Behind them what the net is told of the map, delayed too; None for a net that is told nothing.
+    """
     import dask
     import dask.array as da
 
@@ -138,20 +162,28 @@ def _prepared(
     if not isinstance(mask, str) and not grid_of(mask).matches(grid):
         raise UsageError("the mask lies on another grid than the volume", got=f"{mask.shape}", expected=f"{grid.shape}")
     level = volume.attrs.get("contour_level")
-    arrays = dask.delayed(_prepare, nout=3)(volume.data, given, grid, working, level, contract)
+    *arrays, told = dask.delayed(_prepare, nout=4)(volume.data, given, grid, working, level, contract, reported)
     shapes = ((working.shape, np.float32), (working.shape, np.bool_), (grid.shape, np.bool_))
-    return tuple(da.from_delayed(part, shape, dtype) for part, (shape, dtype) in zip(arrays, shapes, strict=True))
+    lazy = tuple(da.from_delayed(part, shape, dtype) for part, (shape, dtype) in zip(arrays, shapes, strict=True))
+    return lazy, told if contract.conditioned else None
 
 
 def _prepare(
-    values: Array, mask: str | Array, grid: Grid, working: Grid, contour_level: float | None, contract: Contract
-) -> tuple[Array, Array, Array]:
+    values: Array,
+    mask: str | Array,
+    grid: Grid,
+    working: Grid,
+    contour_level: float | None,
+    contract: Contract,
+    reported: float | None,
+) -> tuple[Array, Array, Array, list[float]]:
     source = MemoryPyramid(np.asarray(values, dtype=np.float32), grid)
     whole = Box((0, 0, 0), grid.shape)
     boxes = mask_slabs(source, mask, contour_level) if isinstance(mask, str) else [(whole, np.asarray(mask) > 0.5)]
     scratch = MemoryScratch()
-    prepare(source, boxes, working, scratch, reach=contract.reach, normalisation=contract.normalisation)
-    return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK)
+    prepare(source, boxes, working, scratch, reach=reach_of(contract), normalisation=contract.normalisation)
+    told = what_is_told(contract, scratch, working, reported)["condition"] if contract.conditioned else []
+    return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK), told
 
 
 def _restored(

@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from emres.archive.scratch import Scratch
+from emres.archive.store import EntryGroup
 from emres.errors import MapError
+from emres.model.condition import condition_of
+from emres.model.contract import Contract
+from emres.model.familiar import unfamiliar
 from emres.run.masks import slabs
 from emres.run.prepare import DENSITY, NEEDED
 from emres.volume.blocks import Box
@@ -56,6 +60,39 @@ def spectra_of(scratch: Scratch, working: Grid) -> Spectra:
         working.voxel_size[0],
         *(mean_power(_padded(density, box.moved(_shape(corner))) for box in boxes) for boxes in (inside, outside)),
     )
+
+
+def reach_of(contract: Contract) -> int:
+    """Return how far round the molecule a map must be prepared for a net."""
+    return max(contract.reach, REACH) if contract.conditioned else contract.reach
+
+
+def what_is_told(contract: Contract, scratch: Scratch, working: Grid, reported: float | None) -> dict[str, list[Any]]:
+    """Return what a net is told of a map that was prepared, and what is to be said if the map is unlike its training.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of a conditioned net.
+    scratch : Scratch
+        As for :func:`spectra_of`.
+    working : Grid
+    reported : float, optional
+        Resolution of the whole map, Å.
+
+    Returns
+    -------
+    dict
+        ``condition``, numbers; ``warnings``, sentences.
+    """
+    condition = condition_of(spectra_of(scratch, working), reported)
+    return {"condition": condition.tolist(), "warnings": unfamiliar(condition, contract.familiar)}
+
+
+def reported_resolution(group: EntryGroup) -> float | None:
+    """Return the resolution that an entry's authors report, Å; None if they report none."""
+    reported = group.attributes()["entry"].get("resolution")
+    return float(reported) if isinstance(reported, int | float) and reported > 0 else None
 
 
 def _padded(density: Any, box: Box) -> Array:

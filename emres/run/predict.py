@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from emres.archive.attributes import LOCAL_RESOLUTION, UNCERTAINTY
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
-from emres.archive.store import CHUNK, LOCAL_RESOLUTION, open_entry
-from emres.archive.writer import VolumeWriter
+from emres.archive.store import CHUNK, open_entry
 from emres.errors import EmresError
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
+from emres.run.finish import finish
 from emres.run.jobs import (
     Job,
     Progress,
@@ -24,21 +23,17 @@ from emres.run.jobs import (
     hash_of_facts,
     map_facts,
     mask_facts,
-    provenance,
     resolve_device,
 )
+from emres.run.map_spectra import reach_of, reported_resolution, what_is_told
 from emres.run.masks import mask_slabs
 from emres.run.prepare import (
     DENSITY,
     NEEDED,
-    NO_SIGNAL,
     PREDICTION,
-    Summary,
+    SPREAD,
     bytes_in_memory,
-    finest_answer,
-    marked,
     prepare,
-    restore,
 )
 from emres.volume.blocks import BlockPlan, plan_blocks
 from emres.volume.grid import Grid
@@ -72,6 +67,8 @@ class PredictJob(Job):
         ``auto``, ``cpu`` or ``cuda``.
     memory_bytes : int
         What the arrays of one map may take in memory before they are kept on disk.
+    blind : bool
+        Tell the net nothing but the map, though the resolution its authors report is known.
     """
 
     model: Path
@@ -79,6 +76,7 @@ class PredictJob(Job):
     mask: str = "auto"
     device: str = "auto"
     memory_bytes: int = _MEMORY
+    blind: bool = False
 
     @property
     def contract(self) -> Contract:
@@ -89,7 +87,21 @@ class PredictJob(Job):
     def result(self) -> str:
         """Where the answer goes: ``local_resolution/<model@version>``, with the half map's name if it is one."""
         suffix = "" if self.kind == "map" else f"+{self.kind}"
-        return f"{LOCAL_RESOLUTION}/{self.contract.name_version}{suffix}"
+        blind = "+blind" if self.blind and self.contract.conditioned else ""
+        return f"{LOCAL_RESOLUTION}/{self.contract.name_version}{suffix}{blind}"
+
+    @property
+    def uncertainty(self) -> str | None:
+        """Where the uncertainty goes, if the model tells one."""
+        return self.result.replace(LOCAL_RESOLUTION, UNCERTAINTY, 1) if self.contract.conditioned else None
+
+    @property
+    def reported(self) -> float | None:
+        """The resolution of the whole map that its authors report, Å, if the net is to be told."""
+        # What is reported is of the average of the half maps, not of one of them.
+        if self.blind or self.kind != "map" or not self.contract.conditioned:
+            return None
+        return reported_resolution(self.group)
 
     @property
     def grids(self) -> tuple[Grid, Grid]:
@@ -139,10 +151,12 @@ class PredictJob(Job):
                 contract.name_version,
                 contract.voxel_size,
                 contract.octaves,
+                *([contract.steps, contract.spread_factor] if contract.conditioned else []),
                 contract.halo,
                 contract.multiple,
                 *([contract.cube, contract.normalisation, contract.output] if contract.cube else []),
             ],
+            **({"reported": self.reported} if contract.conditioned else {}),
             **mask_facts(self.mask, self.contour_level),
         }
         return hash_of_facts(facts)
@@ -153,7 +167,13 @@ class PredictJob(Job):
 
 
 def predict_job(
-    entry: Path | str, model: str = DEFAULT_MODEL, *, kind: str = "map", mask: str = "auto", device: str = "auto"
+    entry: Path | str,
+    model: str = DEFAULT_MODEL,
+    *,
+    kind: str = "map",
+    mask: str = "auto",
+    device: str = "auto",
+    blind: bool = False,
 ) -> PredictJob:
     """Check a request and return it as a job.
 
@@ -163,7 +183,7 @@ def predict_job(
         ``STORE/EMD-13939.zarr``.
     model : str
         Name of a model, or the folder of a bundle.
-    kind, mask, device
+    kind, mask, device, blind
         See :class:`PredictJob`.
 
     Raises
@@ -174,7 +194,7 @@ def predict_job(
     check_choices(mask, device)
     group = open_entry(entry)
     check_map(group, kind)
-    job = PredictJob(group.path, find_model(model), kind, mask, device)
+    job = PredictJob(group.path, find_model(model), kind, mask, device, blind=blind)
     job.contract  # noqa: B018 - a broken bundle is told here, not on a worker
     return job
 
@@ -208,38 +228,38 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
 
 
 def _predict(job: PredictJob, scratch: Scratch, client: Client | None, progress: Progress | None) -> dict[str, Any]:
-    blocks = BlockJob(job.predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}")
     if not scratch.notes().get("ready"):
-        _make_ready(job, blocks)
+        _make_ready(job, scratch)
+    blocks = _block_job(job, scratch)
     total, computed = len(blocks.plan), 0
     done = total - len(blocks_to_do(blocks))
     for _ in run_blocks(blocks, client):
         computed += 1
         if progress is not None:
             progress(done + computed, total)
-    attributes = _finish(job, scratch)
+    attributes = finish(job, scratch)
     _clear(job, scratch)
     return {**attributes, "computed": computed}
 
 
-def _make_ready(job: PredictJob, blocks: BlockJob) -> None:
-    source = job.group.pyramid(job.kind)
+def _block_job(job: PredictJob, scratch: Scratch) -> BlockJob:
+    predictor = job.predictor.told(scratch.notes().get("condition", ()))
+    also = (SPREAD,) if job.uncertainty else ()
+    return BlockJob(predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}", also)
+
+
+def _make_ready(job: PredictJob, scratch: Scratch) -> None:
+    source, contract, working = job.group.pyramid(job.kind), job.contract, job.grids[1]
     try:
         mask = mask_slabs(source, job.mask, job.contour_level)
-        contract = job.contract
-        prepare(
-            source,
-            mask,
-            job.grids[1],
-            blocks.scratch,
-            reach=contract.reach,
-            normalisation=contract.normalisation,
-        )
-        create_target(blocks, chunk=math.gcd(_CORE, CHUNK))
+        prepare(source, mask, working, scratch, reach=reach_of(contract), normalisation=contract.normalisation)
+        if contract.conditioned:
+            scratch.note(**what_is_told(contract, scratch, working, job.reported))
+        create_target(_block_job(job, scratch), chunk=math.gcd(_CORE, CHUNK))
     except EmresError:  # an input that cannot be used leaves nothing behind
-        _clear(job, blocks.scratch)
+        _clear(job, scratch)
         raise
-    blocks.scratch.note(ready=True)
+    scratch.note(ready=True)
 
 
 def _clear(job: PredictJob, scratch: Scratch) -> None:
@@ -262,27 +282,3 @@ def _forget_other_work(job: PredictJob, keep: str = "") -> None:
     for stale in other_folders(job.group.work, _work_prefix(job), keep):
         DiskScratch(stale).clear()
     job.group.tidy()
-
-
-def _finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
-    grid, working = job.grids
-    summary, density = Summary(), job.group.array(job.kind)
-    with VolumeWriter(job.group, job.result, grid) as writer:
-        for box, resolution in restore(scratch, grid, working, 0 if job.contract.cube else finest_answer(grid)):
-            if job.contract.cube:
-                resolution = marked(resolution, np.asarray(density[box.slices]))
-            summary.add(np.where(resolution == NO_SIGNAL, 0, resolution) if job.contract.cube else resolution)
-            writer.add(0, resolution)
-        attributes = {
-            "fingerprint": job.fingerprint(),
-            **provenance(job.mask),
-            "model": job.contract.name_version,
-            "weights_sha256": job.contract.weights_sha256,
-            "source_kind": job.kind,
-            "normalisation": {key: scratch.notes()[key] for key in ("centre", "scale")},
-            "working_voxel_size": working.voxel_size[0],
-            "mrc_header": job.group.attributes(job.kind).get("mrc_header"),
-            **summary.result(),
-        }
-        writer.commit(attributes)
-    return attributes

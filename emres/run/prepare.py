@@ -31,10 +31,11 @@ from emres.volume.resample import (
     resampling_matrices,
     support,
 )
+from emres.volume.resolved import determined
 
 Array = np.ndarray[Any, Any]
 
-MASK, DENSITY, NEEDED, PREDICTION = "mask", "density", "needed", "prediction"
+MASK, DENSITY, NEEDED, PREDICTION, SPREAD = "mask", "density", "needed", "prediction", "spread"
 
 NO_SIGNAL = np.float32(100)  # Å: the word of ResMap and of the predecessor for "nothing here"
 _SAMPLES = 2**20  # voxels from which the median outside the molecule is taken
@@ -158,7 +159,9 @@ def marked(resolution: Array, density: Array) -> Array:
     return np.where((resolution != 0) & (density <= 0), NO_SIGNAL, resolution)
 
 
-def restore(scratch: Scratch, grid: Grid, working: Grid, finest: float) -> Iterator[tuple[Box, Array]]:
+def restore(
+    scratch: Scratch, grid: Grid, working: Grid, finest: float, name: str = PREDICTION
+) -> Iterator[tuple[Box, Array]]:
     """Yield the prediction on the map's grid, slab by slab along z; 0 outside the mask.
 
     Parameters
@@ -168,12 +171,14 @@ def restore(scratch: Scratch, grid: Grid, working: Grid, finest: float) -> Itera
     grid, working : Grid
     finest : float
         Å; no answer is finer.
+    name : str
+        ``prediction``, or ``spread``.
 
     Yields
     ------
     Box, float32 array of its shape (Å)
     """
-    inside, prediction = scratch.open(MASK), scratch.open(PREDICTION)
+    inside, prediction = scratch.open(MASK), scratch.open(name)
     matrices = resampling_matrices(working, grid, "linear")
     for box in slabs(grid):
         mask = np.asarray(inside[box.slices])
@@ -221,9 +226,10 @@ class Summary:
         self._counts = np.zeros(self._BINS, dtype=np.int64)
 
     def add(self, resolution: Array) -> None:
-        """Take in a slab (Å; 0 outside the mask)."""
+        """Take in a slab (Å; 0 outside the mask, NaN or 100 where not determined, which do not count)."""
         if resolution.any():
-            index = np.minimum(resolution * np.float32(1 / self._STEP), self._BINS - 1).astype(np.uint16)
+            known = np.where(determined(resolution), resolution, np.float32(0))
+            index = np.minimum(known * np.float32(1 / self._STEP), self._BINS - 1).astype(np.uint16)
             self._counts += np.bincount(index.ravel(), minlength=self._BINS)
 
     def result(self) -> dict[str, float | int]:

@@ -212,6 +212,16 @@ def test_the_pyramid_of_a_resolution_map_leaves_zeros_out_of_the_mean(group: Ent
     np.testing.assert_allclose(group.array("local_resolution/a@1", 1)[:], expected, rtol=1e-5)
 
 
+def test_an_uncertainty_lies_beside_the_resolution_of_its_name(group: EntryGroup) -> None:
+    values = noise()
+    for kind in ("map", "local_resolution/net@1", "uncertainty/net@1"):
+        written(group, kind, values)
+    assert group.kinds() == ["map", "local_resolution/net@1", "uncertainty/net@1"]
+    assert group.results() == ["local_resolution/net@1"]
+    np.testing.assert_array_equal(open_volume(group.path, "uncertainty/net@1").values, values)
+    assert (group.path / "uncertainty/net@1/scale0/uncertainty").is_dir()
+
+
 def test_the_pyramid_of_a_map_counts_zeros(group: EntryGroup) -> None:
     values = np.where(noise() > 3, noise(), 0).astype(np.float32)
     written(group, "map", values)

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-settings.register_profile("volume", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("volume")
+settings.register_profile("emres", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("emres")
