@@ -20,6 +20,7 @@ from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import paired_halves
 from emres.estimators.monogenic import MonogenicAmplitude, Voxels
 from emres.estimators.monores_sweep import Level, Noise, Sweep, quantile, scan
+from emres.estimators.one_map import measurable
 from emres.volume.fourier import as_tensor, gaussian_filter
 from emres.volume.grid import Triple
 
@@ -65,10 +66,10 @@ def monores(
 
     Raises
     ------
-    UsageError
-        If mask and map differ in shape, or there is no molecule or no solvent.
+    MapError, UsageError
+        If the map is constant or a speck, mask and map differ in shape, or there is no molecule or no solvent.
     """
-    density = as_tensor(volume, "map", device)
+    (density,) = measurable(as_tensor(volume, "map", device))
     inside = _inside(mask, density)
     outside = ~inside & _inscribed_sphere(density)
     if not bool(outside.any()):
@@ -117,10 +118,11 @@ def monores_halves(
 
     Raises
     ------
-    UsageError
-        If shapes differ or there is no molecule.
+    MapError, UsageError
+        If a half map is constant or a speck, shapes differ or there is no molecule.
     """
     first, second = paired_halves(half_map_1, half_map_2, device)
+    first, second = measurable(first, second, name="a half map")
     inside = _inside(mask, first)
     sweep = Sweep.of(first, voxel_size, coarsest, finest, step)
     molecule = Voxels.of(inside)

@@ -17,6 +17,7 @@ from scipy.special import digamma
 
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
+from emres.estimators.one_map import measurable
 from emres.estimators.resmap_blocks import gain_over_constant, noise_variance
 from emres.estimators.resmap_kernels import local_model
 from emres.estimators.resmap_low_pass import brought_back, cut_off, resampled
@@ -77,15 +78,17 @@ def resmap(
 
     Raises
     ------
-    UsageError
-        If mask and map differ in shape, or molecule or solvent is missing.
+    MapError, UsageError
+        If the map is constant or a speck, mask and map differ in shape, the box has no room for a window, or molecule
+        or solvent is missing.
     """
-    density = as_tensor(volume, "map", device)
+    (density,) = measurable(as_tensor(volume, "map", device))
     inside = as_tensor(mask, "mask", device) > 0.5
     if inside.shape != density.shape:
         raise UsageError(
             "mask and map differ in shape", got=f"{tuple(inside.shape)}", expected=f"{tuple(density.shape)}"
         )
+    _check_room(inside)
     voxel = sum(voxel_sizes(voxel_size)) / 3
     factor = cut_off(density) if low_pass_test else None
     if factor is None:
@@ -124,7 +127,8 @@ def sweep_levels(voxel_size: float, finest: float | None, coarsest: float | None
     >>> sweep_levels(1.0, None, 5.0, 1.0)
     [2.2, 3.2, 4.2, 5.2]
     """
-    first = round(finest or 2.2 * voxel_size, 1)
+    first = finest or 2.2 * voxel_size
+    first = round(first, 1) or first
     last = coarsest or round(4 * voxel_size * 2) / 2
     if step <= 0 or last < first:
         raise UsageError(
@@ -132,7 +136,14 @@ def sweep_levels(voxel_size: float, finest: float | None, coarsest: float | None
             got=f"{first:g} to {last:g} Å in steps of {step:g} Å",
             expected="from fine to coarse",
         )
-    return [round(first + i * step, 6) for i in range(math.ceil((last - first) / step - 1e-6) + 1)]
+    levels = [round(first + i * step, 6) for i in range(math.ceil((last - first) / step - 1e-6) + 1)]
+    if levels[-1] >= UNRESOLVED:
+        raise UsageError(
+            "ResMap's sweep is too coarse",
+            got=f"{levels[-1]:g} Å",
+            expected=f"less than {UNRESOLVED:g} Å, which stands for unresolved",
+        )
+    return levels
 
 
 def _coarser_levels(voxel: float, finest: float | None, coarsest: float | None, step: float) -> list[float]:
@@ -151,17 +162,31 @@ def _measure(
 ) -> torch.Tensor:
     """Return the level of each voxel, 0 where none passed."""
     solvent = ~_grown(inside, _GROWN)
+    _check_room(inside)
     tested = inside & _inner_ellipsoid(inside, _MARGIN)
     noise = (~inside & _inner_ellipsoid(inside, _NOISE_MARGIN), ~inside)
     if not bool(tested.any()) or not bool(solvent.any()):
+        what = (
+            "fills the box" if not bool(solvent.any()) else f"leaves no voxel {_MARGIN} voxels inside the box's sphere"
+        )
         raise UsageError(
             "ResMap needs molecule and solvent",
-            got="a mask that is empty or fills the box",
+            got=f"a mask that {what if bool(inside.any()) else 'is empty'}",
             cure="pass a mask that leaves solvent around the molecule",
         )
     if whiten:
         density = whitened(density, solvent, voxel)
     return _scan(density, tested, noise, voxel, levels, significance)
+
+
+def _check_room(inside: torch.Tensor) -> None:
+    if min(inside.shape) <= 2 * _MARGIN:
+        raise UsageError(
+            "the box is too small for ResMap",
+            got=f"{min(inside.shape)} voxels along its shortest edge",
+            expected=f"more than {2 * _MARGIN}: nothing within {_MARGIN} voxels of its surface is tested",
+            cure="use monores, or a map with more solvent round the molecule",
+        )
 
 
 def _scan(

@@ -115,6 +115,18 @@ def test_a_mask_without_molecule_or_solvent_is_refused(mask, ball):
         resmap(ball.mean, 1.0, mask)
 
 
+def test_a_sweep_up_to_the_mark_of_unresolved_voxels_is_refused():
+    with pytest.raises(UsageError, match="stands for unresolved"):
+        sweep_levels(30.0, None, None, 1.0)
+
+
+def test_a_mask_out_of_reach_is_refused(ball):
+    mask = np.zeros_like(ball.mask)
+    mask[:3, :3, :3] = 1
+    with pytest.raises(UsageError, match="no voxel 9 voxels inside"):
+        resmap(ball.mean, 1.0, mask)
+
+
 def test_too_little_solvent_is_refused(ball):
     mask = np.ones((48, 48, 48))
     mask[:12, :12, :12] = 0
