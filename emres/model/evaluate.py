@@ -214,4 +214,5 @@ def markdown_table(rows: Mapping[str, Mapping[str, float | None]], columns: Sequ
 def _cell(value: float | None) -> str:
     if value is None or not np.isfinite(value):
         return "-"
-    return str(value) if isinstance(value, int) else f"{value:.2f}"
+    # Rounding first: a shift of -0.001 is no "-0.00".
+    return str(value) if isinstance(value, int) else f"{round(value, 2) + 0.0:.2f}"

@@ -199,7 +199,7 @@ def measure_density(
     dict
         ``errors`` (name -> :class:`emres.model.evaluate.MapErrors`), ``covered`` (share of the target's voxels where
         the model answers), ``voxels``, ``spread`` (p95 - p05 of the target, Å), ``median`` (predicted, Å),
-        ``histogram`` (of the blind prediction), ``calibration``, ``warnings``, ``seconds``.
+        ``histogram`` (of the blind prediction), ``calibration`` (by name of prediction), ``warnings``, ``seconds``.
 
     Raises
     ------
@@ -215,9 +215,11 @@ def measure_density(
     if not counted.any():
         raise ModelError("the model answers nowhere where there is a target", cure="evaluate with --mask target")
     errors = {BLIND: map_errors(answer.resolution, truth.target, counted)}
+    calibrated = {BLIND: _calibrated(answer, truth, counted)}
     if how.told and row.reported:
-        errors[TOLD] = map_errors(how.predict(volume, row.reported, _mask_of(how, truth)).resolution, truth.target,
-                                  counted)  # fmt: skip
+        told = how.predict(volume, row.reported, _mask_of(how, truth))
+        errors[TOLD] = map_errors(told.resolution, truth.target, counted)
+        calibrated[TOLD] = _calibrated(told, truth, counted)
     errors |= {label: map_errors(value, truth.target, counted) for label, value in constants.items()}
     errors[LOCAL_RMS] = rank_errors(local_rms(density, truth.grid), truth.target, counted)
     if name == "average":
@@ -231,7 +233,7 @@ def measure_density(
         "spread": float(spread["p95"] - spread["p05"]),
         "median": float(np.median(answer.resolution[counted])),
         "histogram": histogram(inside, answer.resolution[counted]),
-        "calibration": _calibrated(answer, truth, counted),
+        "calibration": calibrated,
         "warnings": list(answer.warnings),
         "seconds": round(seconds, 3),
     }
@@ -262,7 +264,7 @@ def _estimated(
 def _calibrated(answer: Answer, truth: Truth, counted: Array) -> dict[str, Any] | None:
     if answer.sigma is None:
         return None
-    return asdict(calibration(answer.resolution, answer.sigma, truth.target, counted))
+    return asdict(calibration(answer.resolution, np.asarray(answer.sigma), truth.target, counted))
 
 
 def histogram(target: Array, prediction: Array) -> list[list[int]]:

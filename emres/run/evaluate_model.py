@@ -29,14 +29,14 @@ class Answer:
     ----------
     resolution : (z, y, x) float32
         Å; 0 outside the mask.
-    sigma : (z, y, x) float32, optional
-        Uncertainty, Å; none from a model that has none.
+    sigma : (z, y, x) array, optional
+        Uncertainty, Å, computed when it is looked at; none from a model that has none.
     warnings : tuple of str
         Why the answer is doubtful.
     """
 
     resolution: Array
-    sigma: Array | None = None
+    sigma: Any = None
     warnings: tuple[str, ...] = ()
 
 
@@ -79,7 +79,7 @@ class ModelUnderTest:
     @property
     def can_be_told(self) -> bool:
         """Whether the model takes the reported resolution."""
-        return False
+        return self.contract.conditioned
 
     def facts(self) -> dict[str, Any]:
         """Return what tells the model's answers from those of any other, as JSON values."""
@@ -106,5 +106,14 @@ class ModelUnderTest:
         EmresError
             If the map cannot be predicted.
         """
-        lazy = predict(volume, self.folder, mask=mask, device=self.device)
-        return Answer(np.asarray(lazy.values), None, tuple(lazy.attrs.get("warnings", ())))
+        settings: dict[str, Any] = {"mask": mask, "device": self.device}
+        if not self.can_be_told:
+            return _answer(predict(volume, self.folder, **settings))
+        settings["reported_resolution"] = reported
+        sigma = predict(volume, self.folder, uncertainty=True, **settings)
+        return _answer(predict(volume, self.folder, **settings), sigma.data)
+
+
+def _answer(lazy: xr.DataArray, sigma: Any = None) -> Answer:
+    resolution = np.asarray(lazy.values)
+    return Answer(resolution, sigma, tuple(lazy.attrs.get("warnings", ())))

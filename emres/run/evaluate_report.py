@@ -56,8 +56,8 @@ def _pictures(evaluation: Mapping[str, Any], folder: Path) -> dict[str, str]:
         histogram, title = found["histogram"], f"{name}: {TITLES[density].lower()}, {found['maps']} maps"
         path = agreement_picture(histogram["cells"], histogram["step"], folder / f"scatter_{density}.png", title=title)
         drawn[density] = path.name
-        if found["calibration"]:
-            path = calibration_picture(found["calibration"], folder / f"calibration_{density}.png", title=title)
+        if calibrated := found["calibration"].get(BLIND):
+            path = calibration_picture(calibrated, folder / f"calibration_{density}.png", title=title)
             drawn[f"calibration {density}"] = path.name
     if evaluation["real"]:
         factor = evaluation["real"]["factors"]["usual"]["factor"]
@@ -116,8 +116,7 @@ def _density(found: Mapping[str, Any]) -> list[str]:
     for key, heading in _GROUPS.items():
         if len(found[key]) > 1:
             parts.append(_group_table(found[key], heading))
-    if found["calibration"]:
-        parts.append(calibration_sentence(found["calibration"]))
+    parts += [calibration_sentence(name, one) for name, one in found["calibration"].items()]
     return [part for part in parts if part]
 
 
@@ -153,11 +152,11 @@ def verdict(found: Mapping[str, Any]) -> str:
     return " ".join(said)
 
 
-def calibration_sentence(found: Mapping[str, Any]) -> str:
-    """Return what is to be said of an uncertainty."""
+def calibration_sentence(name: str, found: Mapping[str, Any]) -> str:
+    """Return what is to be said of the uncertainty of a prediction."""
     shares = ", ".join(f"{share:.2f}" for share in found["share"])
     return (
-        f"Uncertainty: {100 * found['within']:.0f} % of the voxels lie within one sigma (68 % would be right); by "
+        f"Uncertainty, {name}: {100 * found['within']:.0f} % of the voxels lie within one sigma (68 % would be right); by "
         f"tenth, from the surest on: {shares}."
     )
 

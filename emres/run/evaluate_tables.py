@@ -51,7 +51,7 @@ def density_tables(records: Sequence[Record], density: str) -> dict[str, Any]:
         "families": grouped(of, lambda found: str(found["family"])),
         "resolutions": grouped(of, lambda found: between(found["target"]["median"], RESOLUTIONS)),
         "voxel_sizes": grouped(of, lambda found: between(found["voxel_size"], VOXEL_SIZES)),
-        "calibration": calibration_of(of),
+        "calibration": {name: told for name in (BLIND, TOLD) if (told := calibration_of(of, name))},
         "histogram": joined_histogram([found["histogram"] for found in of]),
         "warned": sum(bool(found["warnings"]) for found in of),
     }
@@ -119,12 +119,12 @@ def between(value: float, limits: Sequence[float]) -> str:
     return f"> {limits[-1]:g}" if k == len(limits) else f"{limits[k - 1]:g} - {limits[k]:g}"
 
 
-def calibration_of(found: Sequence[Record]) -> dict[str, Any] | None:
-    """Return the calibration over maps: ``within``, and by tenth of each map's voxels ``sigma``, ``share``, ``error``.
+def calibration_of(found: Sequence[Record], name: str = BLIND) -> dict[str, Any] | None:
+    """Return the calibration of a prediction over maps: ``within``, and by tenth of each map's voxels ``sigma``, ``share``, ``error``.
 
     None where no map has an uncertainty.
     """
-    told = [one["calibration"] for one in found if one["calibration"]]
+    told = [one["calibration"][name] for one in found if one["calibration"].get(name)]
     if not told:
         return None
     tenths = max(len(one["sigma"]) for one in told)

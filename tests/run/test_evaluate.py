@@ -1,4 +1,4 @@
-"""An evaluation as a whole: it goes on after a kill, no failure stops it, and what is written says what was measured."""
+"""An evaluation as a whole: it goes on after a kill, no failure stops it, what is written is what was measured."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_what_is_written_is_what_was_measured(plan_of, drawn: None, tmp_path: Pa
     assert table[BLIND]["mean"]["mae"] == pytest.approx(0.5, abs=1e-4)
     assert table[TOLD]["mean"]["mae"] == pytest.approx(0.1, abs=1e-4)
     assert (table[BLIND]["maps"], written["densities"]["map"]["maps"]) == (2, 3)
-    assert written["densities"]["map"]["calibration"]["within"] == 1
+    assert written["densities"]["map"]["calibration"][BLIND]["within"] == 1
     assert set(written["densities"]["map"]["families"]) == {"fa", "fb", "fc"}
     assert written["degradation"]["maps"] == 2
     assert written["degradation"][BLIND]["mean"] == pytest.approx(0, abs=1e-4)
@@ -161,7 +161,7 @@ def test_nothing_works_is_told_too(plan_of, tmp_path: Path, dataset: DataSet) ->
 
 
 def test_an_empty_side_is_refused_and_nothing_is_written(plan_of, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the validation side of .* is empty"):
+    with pytest.raises(UsageError, match=r"the validation side of .* is empty"):
         evaluate(plan_of(FakeModel(), split="validation"))
     assert not (tmp_path / "out").exists()
 
@@ -232,7 +232,7 @@ def test_histograms_and_calibrations_count_every_map_alike() -> None:
     assert joined["cells"] == [[3, 3, 750000.0], [4, 3, 250000.0]]
     tenths = {"sigma": [0.1, 0.2], "share": [0.5, 0.7], "error": [0.1, 0.3]}
     one, other = {"within": 0.6, **tenths}, {"within": 0.8, "sigma": [0.3], "share": [0.9], "error": [0.1]}
-    found = calibration_of([{"calibration": one}, {"calibration": other}, {"calibration": None}])
+    found = calibration_of([{"calibration": {BLIND: one}}, {"calibration": {BLIND: other}}, {"calibration": {}}])
     assert found is not None
     assert (found["maps"], found["within"]) == (2, pytest.approx(0.7))
     assert found["share"] == pytest.approx([0.7, 0.7])
@@ -246,8 +246,8 @@ def test_a_card_tells_training_and_measurement_and_no_number_beside(plan_of) -> 
         "limits": "* Everything.", "ablation": {"with": {"mae": 0.5}, "without": {"mae": 0.75}},
     }  # fmt: skip
     text = card(contract(name="toy", version="1", training=training), evaluation)
-    for part in ("# toy@1", "A toy.", "* seed: 7", "70 values, from 0.5 to 0.5", "| without | 0.75 |", "| model | 2 | 2.00",
-                 "* worse than each map's own median, average: ", "* Everything."):  # fmt: skip
+    for part in ("# toy@1", "A toy.", "* seed: 7", "70 values, from 0.5 to 0.5", "| without | 0.75 |",
+                 "| model | 2 | 2.00", "* worse than each map's own median, average: ", "* Everything."):  # fmt: skip
         assert part in text
     assert ".png" not in text
     assert told({"empty": {}}) == "* empty: "

@@ -72,7 +72,7 @@ def test_a_model_that_can_be_told_is_measured_both_ways(dataset: DataSet) -> Non
     errors = measure_row(dataset, dataset.rows[0], Measuring(says(0.8, 1.0), NOTHING, told=True))["densities"]["map"]
     assert errors["errors"][BLIND]["mae"] == pytest.approx(0.8, abs=1e-5)
     assert errors["errors"][TOLD]["mae"] == pytest.approx(0.3, abs=1e-5)
-    assert errors["calibration"]["within"] == 1
+    assert errors["calibration"][TOLD]["within"] == 1
     blind = measure_row(dataset, replace(dataset.rows[0], reported=None), Measuring(says(0.8), NOTHING, told=True))
     assert TOLD not in blind["densities"]["map"]["errors"]
 
@@ -103,7 +103,7 @@ def test_one_voxel_is_enough(dataset: DataSet) -> None:
     found = measure_row(dataset, dataset.rows[0], Measuring(one_voxel, NOTHING))["densities"]["map"]
     assert found["voxels"] == 1
     assert np.isnan(found["errors"][BLIND]["spearman"])
-    assert len(found["calibration"]["share"]) == 1
+    assert len(found["calibration"][BLIND]["share"]) == 1
 
 
 def test_a_density_on_which_the_model_fails_does_not_take_the_other_with_it(dataset: DataSet) -> None:
