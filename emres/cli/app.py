@@ -23,6 +23,7 @@ from emres.cli import (
     report,
     simulate,
     store,
+    train,
     view,
 )
 from emres.cli.options import CONTEXT
@@ -57,6 +58,7 @@ for command in (
     *models.COMMANDS,
     *simulate.COMMANDS,
     *dataset.COMMANDS,
+    *train.COMMANDS,
     *evaluate.COMMANDS,
     *store.COMMANDS,
     *export.COMMANDS,

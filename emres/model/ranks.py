@@ -7,6 +7,7 @@ is a differentiable sum over the processes, and works on any device.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,8 +64,12 @@ class Ranks:
             return net
         share_statistics(net)
         devices = [self.device] if self.device.type == "cuda" else None
-        # Running statistics follow from the same numbers in every process: there is nothing to broadcast.
-        return nn.parallel.DistributedDataParallel(net, device_ids=devices, broadcast_buffers=False)
+        # A 1^3 kernel has more than one name for the layout of its numbers; PyTorch takes that for two layouts.
+        warnings.filterwarnings("ignore", message="Grad strides do not match", category=UserWarning)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the argument's name is to change
+            # Running statistics follow from the same numbers in every process: there is nothing to broadcast.
+            return nn.parallel.DistributedDataParallel(net, device_ids=devices, broadcast_buffers=False)
 
 
 class SharedBatchNorm3d(nn.BatchNorm3d):

@@ -107,14 +107,16 @@ def _beside(training: Training, tell: Tell) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="emres-train-") as folder:
         meeting, told = f"file://{folder}/meeting", context.SimpleQueue()
+        ready = [context.Event() for _ in range(1, size)]
         others = [
-            context.Process(target=_take_part, args=(training, rank, meeting, threads, told), daemon=True)
-            for rank in range(1, size)
+            context.Process(target=_take_part, args=(training, rank, meeting, threads, told, event), daemon=True)
+            for rank, event in enumerate(ready, start=1)
         ]
         for process in others:
             process.start()
         torch.set_num_threads(threads)
         try:
+            _await(others, ready, told)
             with _connected(meeting, 0, size, device_of(training.device)) as ranks:
                 return train_rank(training, ranks, tell)
         except RuntimeError as error:
@@ -126,7 +128,15 @@ def _beside(training: Training, tell: Tell) -> dict[str, Any]:
                 process.kill()
 
 
-def _take_part(training: Training, rank: int, meeting: str, threads: int, told: Any) -> None:
+def _await(others: Sequence[Any], ready: Sequence[Any], told: Any) -> None:
+    """Wait until all processes are there: one that died on the way would be waited for in vain."""
+    for event in ready:
+        while not event.wait(0.1):
+            if not all(process.is_alive() for process in others):
+                raise _reason(others, told)
+
+
+def _take_part(training: Training, rank: int, meeting: str, threads: int, told: Any, ready: Any) -> None:
     """Run one of the processes beside the first."""
     import signal
 
@@ -135,6 +145,7 @@ def _take_part(training: Training, rank: int, meeting: str, threads: int, told: 
     # Ctrl-C reaches every process of the terminal, but one of them decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    ready.set()
     try:
         with _connected(meeting, rank, training.processes, device_of(training.device, rank)) as ranks:
             train_rank(training, ranks, no_tell)

@@ -45,7 +45,7 @@ def example_picture(
         raise UsageError("these are no patches to draw", got=f"{density.shape}, {target.shape}, {prediction.shape}")
     from matplotlib.figure import Figure
 
-    colours = palette_for(target[target > 0])
+    colours = palette_for(np.concatenate([target[target > 0], prediction[target > 0]]))
     figure = Figure(figsize=(_SIDE * 4 + 0.9, _SIDE * len(density) + 0.4), layout="constrained", dpi=120)
     panels: Any = figure.subplots(len(density), 4, squeeze=False)
     for row, cubes in zip(panels, zip(density, target, prediction, strict=True), strict=True):

@@ -89,7 +89,7 @@ def _errors(axes: Any, judged: Sequence[Mapping[str, float]], best: Mapping[str,
         axes.plot([best["step"]], [best["mae"]], "o", color="black", label=f"{best['mae']:.3f} Å at {best['step']:.0f}")
         axes.legend(fontsize=8, frameon=False)
     axes.set_ylabel("mean error in the molecule (Å)", fontsize=9)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * max(look["mae"] for look in judged))
 
 
 def _rates(axes: Any, looks: Sequence[Mapping[str, float]]) -> None:
