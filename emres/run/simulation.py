@@ -217,7 +217,8 @@ class Simulation:
         return Made({**maps, **volumes}, about)
 
     def _plain(self, atoms: Atoms) -> Made:
-        from emres.simulate.density import box_round, plain_map
+        from emres.simulate.box import box_round
+        from emres.simulate.density import plain_map
         from emres.simulate.halfmaps import check_memory
 
         plan, side = self.plan, self.plan.box_size

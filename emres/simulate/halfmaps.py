@@ -16,7 +16,8 @@ from scipy import fft
 from emres.errors import UsageError
 from emres.simulate.atoms import Atoms, crowd
 from emres.simulate.b_factors import moving
-from emres.simulate.density import MASK_SIGMA, box_round, molecule_mask, scattering_spectrum, squared_frequency
+from emres.simulate.box import box_round
+from emres.simulate.density import MASK_SIGMA, molecule_mask, scattering_spectrum, squared_frequency
 from emres.simulate.envelope import envelope_gain
 from emres.simulate.noise import draw_noise, noise_gain, noise_scale
 from emres.simulate.recipe import Recipe

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from emres.errors import UsageError
 from emres.simulate.atoms import Atoms, centred
-from emres.simulate.density import box_round, molecule_mask, plain_map, scattering_density, squared_frequency
+from emres.simulate.box import box_round
+from emres.simulate.density import molecule_mask, plain_map, scattering_density, squared_frequency
 from emres.volume.grid import Grid
 
 # Mott and Bethe: f_e = 0.0239337 (Z - f_x) / (sin(theta)/lambda)^2, Å (International Tables C, 4.3.1).
@@ -125,24 +126,6 @@ def test_the_plain_map_refuses_what_it_cannot_show(globule: Atoms) -> None:
         plain_map(globule, grid, 3.0)
     with pytest.raises(UsageError, match="too small for the model"):
         plain_map(globule, Grid((12, 12, 12), (2.0,) * 3), 5.0)
-
-
-def test_the_box_lies_on_the_model_with_its_padding(globule: Atoms) -> None:
-    moved = replace(globule, positions=globule.positions + np.array([50.0, -20.0, 7.0]))
-    for options in ({}, {"cubic": True}, {"odd": True}, {"shape": (40, 45, 33)}):
-        grid = box_round(moved, 1.1, padding=9.0, **options)  # type: ignore[arg-type]
-        first = moved.positions.min(axis=0) - np.array(grid.origin)
-        last = np.array(grid.origin) + np.array(grid.extent) - 1.1 - moved.positions.max(axis=0)
-        np.testing.assert_allclose(first, last, atol=1e-6)
-        assert options.get("shape") or min(*first, *last) >= 9.0 - 1.1
-    assert box_round(moved, 1.1, shape=(40, 45, 33)).shape == (40, 45, 33)
-    assert all(side % 2 for side in box_round(moved, 1.1, odd=True).shape)
-    assert len(set(box_round(moved, 1.1, cubic=True).shape)) == 1
-
-
-def test_a_box_too_small_is_refused_with_both_sizes(globule: Atoms) -> None:
-    with pytest.raises(UsageError, match=r"got 12 x 60 x 60 Å .* expected more than 2\d"):
-        box_round(globule, 1.0, shape=(12, 60, 60))
 
 
 def test_the_mask_is_one_piece_without_holes_a_little_beyond_the_atoms(globule: Atoms) -> None:
