@@ -107,7 +107,7 @@ def _show(console: Console, found: Evaluated) -> None:
     """Print the tables in short, and what failed."""
     import sys
 
-    from emres.run.evaluate_report import TITLES, real_maps, verdict
+    from emres.run.evaluate_report import TITLES, real_sentences, verdict
 
     evaluation = found.evaluation
     if console.speaks:
@@ -115,8 +115,8 @@ def _show(console: Console, found: Evaluated) -> None:
             rows = [[name, *(_cell(row["mean"][key]) for key in COLUMNS)] for name, row in tables["table"].items()]
             console.table(f"{TITLES[density]}, {tables['maps']} maps", ["mean over maps", *COLUMNS], rows)
             console.say(verdict(tables["verdicts"]))
-        if evaluation["real"]:
-            console.say("\n" + real_maps(evaluation).rpartition("\n\nMean ")[2])
+        for summary in evaluation["real"]["factors"].values() if evaluation["real"] else ():
+            console.say(real_sentences(summary))
     for what, why in evaluation["failed"].items():
         print(f"failed: {what}: {why}", file=sys.stderr)
 

@@ -156,7 +156,8 @@ def lazy_blocks(
     return da.map_overlap(
         _OnBlocks(function, plan),
         *chunked,
-        depth=plan.halo,
+        # Where there is one block there is nothing to overlap, and a small map is smaller than the halo.
+        depth={axis: plan.halo if count > 1 else 0 for axis, count in enumerate(plan.counts)},
         boundary="none",
         trim=True,
         align_arrays=False,

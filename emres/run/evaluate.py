@@ -122,14 +122,14 @@ def _dataset_facts(plan: EvaluationPlan) -> dict[str, Any] | None:
 
 def _real(plan: EvaluationPlan, maps: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Compare real maps with the usual factor, and with that of the training side where it is known."""
+    left_out = {one["file"]: one["left_out"] for one in maps if "left_out" in one}
+    maps = sorted((one for one in maps if "left_out" not in one), key=lambda one: float(one["reported"]))
     if not maps:
         return None
     own = plan.training.local_over_global
     factors = {"usual": LOCAL_OVER_GLOBAL, **({"training": own} if own else {})}
-    return {
-        "maps": sorted(maps, key=lambda one: float(one["reported"])),
-        "factors": {name: real_summary(maps, factor) for name, factor in factors.items()},
-    }
+    summaries = {name: real_summary(maps, factor) for name, factor in factors.items()}
+    return {"maps": maps, "left_out": left_out, "factors": summaries}
 
 
 def _notes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -81,17 +81,19 @@ def measure_real_map(one: RealMap, predict: Predict, told: bool) -> dict[str, An
     -------
     dict
         ``file``, ``emdb_id``, ``reported``, ``voxel_size``, ``shape``, ``medians`` (name -> Å), ``p05``, ``p95`` (Å,
-        blind), ``sigma`` (median, Å, or None), ``warnings``.
+        blind), ``sigma`` (median, Å, or None), ``warnings``; or ``file`` and ``left_out``, why: its voxels are no
+        cubes, as those of crystals.
 
     Raises
     ------
     MapError
-        If its voxels are not cubes (crystals), it cannot be read, or the model answers nowhere.
+        If it cannot be read, or the model answers nowhere.
     """
     volume = read_mrc(one.path)
     sizes = volume.attrs["voxel_size"]
     if max(sizes) > _ANISOTROPIC * min(sizes):
-        raise MapError(f"{one.path.name} is no single-particle map", got=f"voxels of {sizes} Å", expected="cubes")
+        shown = " x ".join(f"{size:.3g}" for size in sizes)
+        return {"file": one.path.name, "left_out": f"voxels of {shown} Å: a crystal, no single particle"}
     blind = predict(volume, None, "auto")
     inside = _answered(blind.resolution, one)
     medians = {BLIND: float(np.median(blind.resolution[inside]))}

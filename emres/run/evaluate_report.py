@@ -156,8 +156,8 @@ def calibration_sentence(name: str, found: Mapping[str, Any]) -> str:
     """Return what is to be said of the uncertainty of a prediction."""
     shares = ", ".join(f"{share:.2f}" for share in found["share"])
     return (
-        f"Uncertainty, {name}: {100 * found['within']:.0f} % of the voxels lie within one sigma (68 % would be right); by "
-        f"tenth, from the surest on: {shares}."
+        f"Uncertainty, {name}: {100 * found['within']:.0f} % of the voxels lie within one sigma (68 % would be right); "
+        f"by tenth, from the surest on: {shares}."
     )
 
 
@@ -212,11 +212,14 @@ def real_maps(evaluation: Mapping[str, Any]) -> str:
         warned = "yes" if one["warnings"] else ""
         cells = [one["emdb_id"], one["file"], f"{one['voxel_size']:.2f}", f"{one['reported']:g}", medians, warned]
         lines.append(f"| {' | '.join(cells)} |")
-    said = [_real_sentences(summary) for summary in found["factors"].values()]
+    said = [real_sentences(summary) for summary in found["factors"].values()]
+    left_out = "; ".join(f"{file} ({why})" for file, why in found["left_out"].items())
+    said += [f"Left out: {left_out}."] if left_out else []
     return "\n\n".join(["Only the map is given, in the mask that is found on it. Å.", "\n".join(lines), *said])
 
 
-def _real_sentences(summary: Mapping[str, Any]) -> str:
+def real_sentences(summary: Mapping[str, Any]) -> str:
+    """Return what medians are off by, against a multiple of the reported resolution, beside constants."""
     said = []
     for key, which in (("all", "all maps"), ("usual", "reported 2.5-4.5 Å")):
         found = summary[key]

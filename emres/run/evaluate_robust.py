@@ -89,8 +89,9 @@ def robustness(
             after = predict(make_volume(change.density, change.grid), None, "auto")
             moved = _compared(before.resolution, change.back(after.resolution))
             found.append({**record, **moved, "warned": bool(set(after.warnings) - set(before.warnings))})
-        except EmresError as error:
-            found.append({**record, "shift": None, "difference": None, "warned": True, "failed": str(error)})
+        except Exception as error:  # of whatever kind: it is this change's trouble alone
+            why = str(error) if isinstance(error, EmresError) else f"{type(error).__name__}: {error}"
+            found.append({**record, "shift": None, "difference": None, "warned": True, "failed": why})
     return found
 
 

@@ -120,9 +120,13 @@ def between(value: float, limits: Sequence[float]) -> str:
 
 
 def calibration_of(found: Sequence[Record], name: str = BLIND) -> dict[str, Any] | None:
-    """Return the calibration of a prediction over maps: ``within``, and by tenth of each map's voxels ``sigma``, ``share``, ``error``.
+    """Return the calibration of a prediction over maps; None where no map has an uncertainty.
 
-    None where no map has an uncertainty.
+    Returns
+    -------
+    dict
+        ``maps``, ``within``, ``within_median``, and by tenth of each map's voxels ``sigma``, ``share``, ``error``: see
+        :class:`emres.model.evaluate.Calibration`.
     """
     told = [one["calibration"][name] for one in found if one["calibration"].get(name)]
     if not told:

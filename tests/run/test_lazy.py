@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from emres.archive.mrc import read_mrc
-from emres.archive.store import open_volume
+from emres.archive.mrc_write import write_mrc
+from emres.archive.store import Store, open_volume
 from emres.errors import UsageError
 from emres.model import inference
+from emres.run.ingest import import_map
 from emres.run.lazy import load_model, predict
 from emres.run.predict import predict_entry, predict_job
-from emres.volume.grid import grid_of, make_volume
+from emres.volume.grid import Grid, grid_of, make_volume
 from tests.run.conftest import GRID, toy_density
 
 
@@ -50,6 +52,17 @@ def test_a_slice_computes_only_the_blocks_under_it(toy_map: Path, toy_model: Pat
     of_slice = len(forwards)
     lazy.compute(scheduler="sync")
     assert 0 < of_slice * 3 < len(forwards) - of_slice
+
+
+def test_a_map_may_be_smaller_than_the_halo_of_the_net(tmp_path: Path, toy_model: Path) -> None:
+    density, grid = toy_density()[20:34, :50, 10:60], Grid((14, 50, 50), (1.5, 1.5, 1.5))
+    volume = make_volume(np.ascontiguousarray(density), grid)
+    imported = import_map(write_mrc(tmp_path / "thin.mrc", volume), Store(tmp_path / "store"), "thin")
+    predict_entry(predict_job(imported.path, str(toy_model), mask="none"))
+    stored = open_volume(imported.path, "local_resolution/toy@1").values
+    for core in (96, 24):
+        lazy = predict(volume, toy_model, mask="none", core=core).compute(scheduler="sync").values
+        np.testing.assert_allclose(lazy, stored, rtol=1e-4)
 
 
 def test_a_mask_can_be_a_volume(toy_map: Path, toy_model: Path) -> None:
