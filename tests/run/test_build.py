@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from emres.errors import StoreError, UsageError
 from emres.model.epoch import plan_epoch
 from emres.model.patch_spec import EpochPlan
 from emres.run.build import BuildPlan, build, open_or_new
+from emres.run.cluster import connect
 from emres.run.dataset_info import describe_dataset
 from emres.run.patch_sources import DataSetOpener
 from emres.run.sources import build_dataset, families_beside, read_families
@@ -171,6 +173,14 @@ def test_deposits_of_one_version_share_a_target_and_patches_show_each(tmp_path: 
     maps = [np.asarray(opened.source(0).densities[name][8:20, 8:20, 8:20]) for name in row.densities]
     assert not any(np.array_equal(one, other) for one, other in itertools.combinations(maps, 2))
     assert {spec.density for spec in plan_epoch(found.rows, opened.cells, epoch)} == set(row.densities)
+
+
+def test_a_cluster_builds_the_same_data_set(models: Path, tmp_path: Path) -> None:
+    with connect("local:1") as client:
+        build_dataset(tmp_path / "far", simulate=models, recipe=RECIPE, client=client)
+    near = build_dataset(tmp_path / "near", simulate=models, recipe=RECIPE)
+    assert (len(near.rows), len(near.made["left_out"])) == (2, 1)
+    assert read_dataset(tmp_path / "far") == replace(near, folder=tmp_path / "far")
 
 
 def test_a_bad_model_is_left_out_and_the_others_go_on(models: Path, tmp_path: Path) -> None:
