@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import LOCAL_RESOLUTION, EntryGroup, open_volume
 from emres.errors import StoreError, UsageError
-from emres.view.palette import determined
 from emres.volume.masking import fill_outside
+from emres.volume.resolved import determined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,10 +132,17 @@ def labels_of(group: EntryGroup, kind: str) -> list[str]:
     attributes = group.attributes(kind)
     if not kind.startswith(LOCAL_RESOLUTION):
         return [f"emres: {kind} of {group.name}"[:80]]
-    made = f"{attributes['program']} local resolution (A) of {group.name}, {attributes['date']}"
-    if "method" in attributes:
-        how = "method {method} definition {definition} threshold {threshold:g} window {window:.1f} A"
-        found = "mask {mask}, capped {capped_share:.1%}, unresolved {unresolved_share:.1%}"
-        return [line[:80] for line in (made, how.format(**attributes), found.format(**attributes))]
-    net = f"model {attributes['model']} weights {attributes['weights_sha256'][:12]} mask {attributes['mask']}"
-    return [made[:80], net[:80]]
+    told: dict[str, Any] = {**attributes, "weights": str(attributes.get("weights_sha256", ""))[:12]}
+    made = f"{told.get('program', 'emres')} local resolution (A) of {group.name}, {told.get('date', 'no date')}"
+    if "method" in told:
+        how = _labelled(told, method="", definition="", threshold="g", window=".1f")
+        found = _labelled(told, mask="", capped_share=".1%", unresolved_share=".1%")
+        return [line[:80] for line in (made, how, found)]
+    return [made[:80], _labelled(told, model="", weights="", mask="")[:80]]
+
+
+def _labelled(facts: Mapping[str, Any], **forms: str) -> str:
+    """Return the facts that there are, each after its name."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {facts[name]:{form}}" for name, form in forms.items() if facts.get(name) is not None
+    )

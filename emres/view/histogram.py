@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from emres.errors import MapError
-from emres.view.palette import determined
+from emres.volume.resolved import determined
 
 Array = np.ndarray[Any, Any]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from emres.view.palette import NOT_DETERMINED, Palette
+from emres.view.palette import Palette
 from emres.volume.grid import DIMS, Grid
+from emres.volume.resolved import NOT_DETERMINED
 
 _METRES = 1e-10  # of one Å
 _OPACITY = 0.65  # of the colours over the map

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.errors import MapError, UsageError
+from emres.volume.resolved import determined
 
 if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 Array = np.ndarray[Any, Any]
 
-NOT_DETERMINED = 100.0  # Å: what ResMap writes where it finds no signal; every method writes 0 outside its mask
 GRAY = "#bfbfbf"  # not determined, or far coarser than the scale
 
 # Blue is fine and red is coarse: as the field is used to, in the order of ChimeraX' own examples.
@@ -161,11 +161,6 @@ def limits(resolution: Array, reported: float | None = None) -> tuple[float, flo
     if reported and 2 * low - high < reported < 2 * high - low:
         low, high = min(low, reported), max(high, reported)
     return low, high
-
-
-def determined(resolution: Array) -> Array:
-    """Tell where a local resolution holds an answer: not 0, not NaN, not ResMap's 100."""
-    return np.asarray(np.isfinite(resolution) & (resolution > 0) & (resolution != NOT_DETERMINED))
 
 
 def _colours(name: str) -> tuple[str, ...]:

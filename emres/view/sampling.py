@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from emres.view.palette import determined
 from emres.volume.grid import Grid, grid_of, make_volume
 from emres.volume.pyramid import block_mean
+from emres.volume.resolved import determined
 
 if TYPE_CHECKING:
     import xarray as xr

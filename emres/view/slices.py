@@ -11,9 +11,10 @@ import numpy as np
 
 from emres.errors import MapError, UsageError
 from emres.view.figure import draw_scale_bar, save_png
-from emres.view.palette import PALETTE, Palette, determined, palette_for
+from emres.view.palette import PALETTE, Palette, palette_for
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import DIMS, Grid, Shape, Triple, grid_of
+from emres.volume.resolved import determined
 
 if TYPE_CHECKING:
     import xarray as xr

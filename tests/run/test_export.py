@@ -11,11 +11,12 @@ from emres.archive.mrc import read_mrc
 from emres.archive.store import Store
 from emres.archive.writer import VolumeWriter
 from emres.errors import StoreError, UsageError
-from emres.run.export import export_mrc, filled_volume, latest_result
+from emres.run.export import export_mrc, filled_volume, labels_of, latest_result
 from emres.run.ingest import import_map
 from emres.run.predict import predict_entry, predict_job
 from emres.volume.grid import Grid, make_volume
 from emres.volume.masking import fill_outside
+from tests.archive.volumes import written
 from tests.run.conftest import toy_density
 
 
@@ -97,3 +98,9 @@ def test_what_resmap_left_at_100_is_filled_like_the_background() -> None:
     values = np.array([4.0, 5.0, 100.0, 100.0, 0.0, np.nan], dtype=np.float32).reshape(1, 1, 6)
     filled = filled_volume(make_volume(values, Grid((1, 1, 6), (1.0, 1.0, 1.0)), kind="local_resolution/resmap"))
     assert filled.values.ravel().tolist() == [4.0, 5.0, 5.0, 5.0, 5.0, 5.0]
+
+
+def test_a_result_of_another_program_is_labelled_with_what_is_known(tmp_path: Path) -> None:
+    group = Store(tmp_path / "store").create("a", {})
+    written(group, "local_resolution/mine", np.ones((4, 4, 4), np.float32), Grid((4, 4, 4), (1.0, 1.0, 1.0)))
+    assert labels_of(group, "local_resolution/mine")[0] == "emres local resolution (A) of a, no date"

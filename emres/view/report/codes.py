@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from emres.view.palette import determined
 from emres.volume.pyramid import block_mean
+from emres.volume.resolved import determined
 
 Array = np.ndarray[Any, Any]
 
