@@ -17,13 +17,16 @@ _COARSE = 1.5  # Å: where the molecule is can be told from voxels of this size
 _FILLED = 0.5  # share of the box that one exact value must have to be taken for filling
 _BINS = 256
 _RANGE = (0.1, 99.9)  # percentiles: a few odd voxels would leave all others one bin
+_SOLVENT = 0.995  # share of the solvent that lies below the level: from a few percent on its noise hangs together
+_MOLECULE = 0.1  # share of the mask that has to lie above what the solvent holds, else it is no solvent
+_SAMPLED = 1_000_000  # voxels of the solvent that are looked at
 
 
 def automatic_level(values: Array, voxel_size: Triple) -> float:
     """Return a contour level for a map whose author recommends none.
 
     The level that parts the densities inside emres' automatic mask best into two classes (Otsu 1979): the molecule, and
-    what the generous mask holds round it.
+    what the generous mask holds round it. Where the solvent is loud it is raised until its noise falls apart to dust.
 
     Parameters
     ----------
@@ -40,14 +43,24 @@ def automatic_level(values: Array, voxel_size: Triple) -> float:
     MapError
         If the map is constant.
     """
-    inside = _density(values, _mask(values, voxel_size))
+    mask = _mask(values, voxel_size)
+    inside = _density(values, mask)
     low, high = (float(value) for value in np.percentile(inside, _RANGE))
     if not high > low:
         low, high = float(inside.min()), float(inside.max())
     if not high > low:
         raise MapError("the map has no surface", got=f"{low:.6g} everywhere", expected="a density that varies")
     counts, edges = np.histogram(inside, bins=_BINS, range=(low, high))
-    return _otsu(counts, (edges[:-1] + edges[1:]) / 2)
+    return max(_otsu(counts, (edges[:-1] + edges[1:]) / 2), _above_solvent(values, mask))
+
+
+def _above_solvent(values: Array, mask: Array) -> float:
+    """Return the level below which nearly all of the solvent lies; -inf where the box holds none, as in a crystal."""
+    outside = values[~mask]
+    if not outside.size:
+        return -np.inf
+    level = float(np.quantile(outside[:: max(1, outside.size // _SAMPLED)], _SOLVENT))
+    return level if np.mean(values[mask] > level) >= _MOLECULE else -np.inf
 
 
 def _density(values: Array, mask: Array) -> Array:

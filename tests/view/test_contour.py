@@ -42,3 +42,17 @@ def test_fine_voxels_are_averaged_for_the_mask_only() -> None:
     fine = np.repeat(np.repeat(np.repeat(molecule(0.0), 2, 0), 2, 1), 2, 2)[:-1, :, 1:]
     halves = tuple(size / 2 for size in GRID.voxel_size)
     assert 0.25 < automatic_level(fine, (halves[0], halves[1], halves[2])) < 0.75
+
+
+def test_loud_solvent_stays_below_the_level() -> None:
+    loud = molecule(noise=0.45)
+    level = automatic_level(loud, GRID.voxel_size)
+    assert (loud[distances() > RADIUS + 4] > level).mean() < 0.01
+    assert (loud[distances() < RADIUS - 2] > level).mean() > 0.25
+
+
+def test_without_solvent_nothing_is_lost_to_it() -> None:
+    """A crystal fills its box: what the mask leaves out is not quieter than what it holds."""
+    waves = np.sin(np.indices((40, 40, 40)) * 0.8).prod(axis=0)
+    values = (waves + 0.1 * np.random.default_rng(5).normal(size=waves.shape)).astype(np.float32)
+    assert (values > automatic_level(values, (1.0, 1.0, 1.0))).mean() > 0.02

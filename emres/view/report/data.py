@@ -135,6 +135,7 @@ def _result_json(result: ResultShown, sample: Array, reported: float | None) -> 
     }
     return {
         "name": result.name,
+        "method": result.facts.get("method") or ("file" if "file" in result.facts else "net"),
         "low": result.volume.low,
         "high": result.volume.high,
         "voxels": seen.voxels,

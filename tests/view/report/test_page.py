@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from emres.view.report.data import ReportData
 from tests.browser import chromium as chromium
 from tests.browser import complaints
 from tests.view.report.pages import (
@@ -20,6 +22,7 @@ from tests.view.report.pages import (
     ball_report,
     changed,
     half_and_half,
+    shown,
 )
 from tests.view.report.test_html import HOSTILE
 
@@ -285,6 +288,67 @@ def test_side_by_side_slices_move_together(ball: Opened) -> None:
     assert all(changed(seen, ball.pixels(css)) > 0.01 for seen, css in zip(before, canvases, strict=True))
     ball.choose("#compare-axis", "x")
     assert ball.part("#compare-value").text.startswith("x ")
+
+
+def compared(*names: str) -> ReportData:
+    """The ball with results of these methods, the first at 4 and 8 Å and every other one as fine again."""
+    values = [half_and_half() / (k + 1) for k in range(len(names))]
+    results = [shown(name, array, method=name) for name, array in zip(names, values, strict=True)]
+    return replace(ball_report(*values), results=results)
+
+
+def test_side_by_side_methods_stand_in_the_fields_order(chromium: Any, tmp_path: Path) -> None:
+    page = Opened(chromium, tmp_path, compared("net", "resmap", "fsc", "monores"))
+    captions = [caption.text.splitlines()[0] for caption in page.parts("#compare figcaption")]
+    assert captions == ["map", "monores", "resmap", "fsc", "net"]
+
+
+def test_side_by_side_all_are_on_one_scale_that_is_told(chromium: Any, tmp_path: Path) -> None:
+    """The page's own scale is of one result; side by side a colour has one meaning, unless the reader sets it."""
+    page = Opened(chromium, tmp_path, compared("net", "fsc"))  # 4 and 8 Å; 2 and 4 Å
+
+    def colours(figure: int) -> set[tuple[int, ...]]:
+        data = page.ask(
+            f"(c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data))"
+            f"(document.querySelector('#compare figure:nth-child({figure}) canvas'))"
+        )
+        pixels, counts = np.unique(np.reshape(data, (-1, 4)), axis=0, return_counts=True)
+        return {tuple(map(int, pixel)) for pixel in pixels[counts > 20]}
+
+    assert [page.part(f"#compare-{end}").text for end in ("low", "high")] == ["2.00 Å", "8.00 Å"]
+    fsc, net = colours(2), colours(3)
+    white = (255, 255, 255, 255)
+    assert (fsc & net) - {white}  # 4 Å is the same colour in both
+    assert fsc != net
+    page.part("#high").clear()
+    page.press("#high", "6")
+    assert page.part("#compare-high").text == "6.00 Å"
+
+
+def test_the_scatter_begins_with_what_half_maps_say(chromium: Any, tmp_path: Path) -> None:
+    page = Opened(chromium, tmp_path, compared("net", "resmap", "fsc"))
+    assert [page.ask(f"document.getElementById('scatter-{name}').value") for name in "ab"] == ["0", "2"]
+    page = Opened(chromium, tmp_path, compared("net", "resmap"))
+    assert page.ask("document.getElementById('scatter-b').value") == "1"
+
+
+@pytest.mark.parametrize("reported", [3.9, 4.1, 7.9])
+def test_no_line_of_the_histogram_runs_through_words(chromium: Any, tmp_path: Path, reported: float) -> None:
+    page = Opened(chromium, tmp_path, ball_report(half_and_half(), entry={"resolution": reported}))
+    boxes = page.ask(
+        "['text.strong', 'line.mark'].map(css => [...document.querySelectorAll('#histogram ' + css)]"
+        ".map(e => (b => [b.left, b.right, b.top, b.bottom])(e.getBoundingClientRect())))"
+    )
+    assert [len(part) for part in boxes] == [2, 2]
+    for left, right, top, bottom in boxes[0]:
+        for x, _, upper, lower in boxes[1]:
+            assert not (left < x < right and upper < bottom - 4 and top + 4 < lower)
+
+
+def test_the_surface_is_drawn_once_when_a_page_opens(ball: Opened) -> None:
+    for _ in range(3):
+        ball.settle()
+    assert ball.ask("emres.view.canvas.dataset.drawn") == "1"
 
 
 def test_a_hostile_title_stays_text(chromium: Any, tmp_path: Path) -> None:

@@ -82,11 +82,15 @@
     const marks = [];
     if (result.median !== null) marks.push([result.median, median, "mark"]);
     if (reported) marks.push([reported, `reported ${emres.angstrom(reported)}`, "mark dashed"]);
-    marks.forEach(([value, words, kind], row) => {
-      const inside = value >= ends[0] && value <= ends[1], right = inside && chart.x(value) > 0.62 * width;
+    const within = ([value]) => value >= ends[0] && value <= ends[1];
+    const leftward = marks.some((mark) => within(mark) && chart.x(mark[0]) > 0.65 * width);
+    // Words run to the open side, and a line ends below the words that pass over it.
+    const inOrder = marks.filter(within).sort(([a], [b]) => (leftward ? b - a : a - b));
+    [...inOrder, ...marks.filter((mark) => !within(mark))].forEach(([value, words, kind], row) => {
+      const inside = within([value]), left = leftward && chart.x(value) > EDGE.left + 120;
       if (inside) chart.line(value, 0, value, top * (0.99 - 0.075 * row), kind);
-      const x = inside ? chart.x(value) + (right ? -6 : 6) : width - EDGE.right;
-      const anchor = inside && !right ? "start" : "end";
+      const x = inside ? chart.x(value) + (left ? -6 : 6) : width - EDGE.right;
+      const anchor = inside && !left ? "start" : "end";
       chart.text(x, EDGE.top + 8 + 17 * row, inside ? words : `${words}, off this scale`, { class: "strong", "text-anchor": anchor });
     });
     return chart;
@@ -109,7 +113,7 @@
       const at = 1 / resolution, level = Number(threshold);
       if (at > last) return;
       chart.line(at, -0.1, at, level, "mark dashed");
-      const right = chart.x(at) > width - 210;
+      const right = chart.x(at) > width - 80;
       chart.text(chart.x(at) + (right ? -7 : 7), chart.y(level) - 7, emres.angstrom(resolution), {
         class: "strong", "text-anchor": right ? "end" : "start",
       });

@@ -82,9 +82,7 @@
 
   // --- scale ---------------------------------------------------------------------------------------------------------
   const paintKey = () => {
-    const context = byId("key").getContext("2d"), image = context.createImageData(256, 1);
-    for (let k = 0; k < 256; k++) image.data.set([...scale.palette.table.subarray(3 * k, 3 * k + 3), 255], 4 * k);
-    context.putImageData(image, 0, 0);
+    emres.paintKey(byId("key"), scale.palette);
     byId("gray").style.background = `rgb(${scale.palette.gray.join(" ")})`;
   };
 
@@ -150,9 +148,11 @@
     compare.paint();
     const selects = ["a", "b"].map((name) => byId(`scatter-${name}`));
     if (!selects[0]) return;
+    // The newest against what two half maps say, if they say something.
+    const second = page.results.findIndex(({ method }, n) => n && method === "fsc");
     selects.forEach((select, k) => {
       page.results.forEach(({ name }, n) => select.append(emres.make("option", { value: n }, name)));
-      select.value = k;
+      select.value = k && Math.max(second, 1);
     });
     const again = emres.keepDrawn(byId("scatter"), (width) =>
       emres.scatter(width, page, ...selects.map((select) => Number(select.value))));

@@ -74,11 +74,17 @@ emres.palettes = emres.json("palettes").map(expanded);
 /** The scale of the page: a palette between two limits in Å. Beyond one more span it is gray, as not determined. */
 emres.scale = { palette: emres.palettes[0], low: 0, high: 1 };
 
-emres.colour = (value) => {
-  const { palette, low, high } = emres.scale;
+emres.colour = (value, { palette, low, high } = emres.scale) => {
   if (!(value > 0) || value > 2 * high - low) return palette.gray;
   const k = 3 * Math.round(255 * Math.min(Math.max((value - low) / (high - low), 0), 1));
   return [palette.table[k], palette.table[k + 1], palette.table[k + 2]];
+};
+
+/** Paint a palette from fine to coarse on a canvas of 256 pixels. */
+emres.paintKey = (canvas, { table }) => {
+  const context = canvas.getContext("2d"), image = context.createImageData(256, 1);
+  for (let k = 0; k < 256; k++) image.data.set([...table.subarray(3 * k, 3 * k + 3), 255], 4 * k);
+  context.putImageData(image, 0, 0);
 };
 
 emres.css = (value) => `rgb(${emres.colour(value).join(" ")})`;

@@ -11,14 +11,14 @@
    * Paint one slice on a canvas of a pixel a voxel, its first row at the bottom. `what` is map, resolution or overlay;
    * `grey` the codes of density from blank to full ink.
    */
-  emres.paintSlice = (canvas, axis, index, density, result, shape, what, grey) => {
+  emres.paintSlice = (canvas, axis, index, density, result, shape, what, grey, scale = emres.scale) => {
     const [down, across] = emres.dimsOf(axis), rows = shape[down], columns = shape[across];
     const strides = [shape[1] * shape[2], shape[2], 1], ground = emres.isDark() ? [24, 28, 32] : [255, 255, 255];
     const ink = emres.isDark() ? [240, 242, 244] : [20, 24, 28];
     canvas.width = columns;
     canvas.height = rows;
     const context = canvas.getContext("2d"), image = context.createImageData(columns, rows), pixels = image.data;
-    const colours = result ? coloursOf(result) : null;
+    const colours = result ? coloursOf(result, scale) : null;
     for (let row = 0; row < rows; row++) {
       let from = index * strides[axis] + row * strides[down], to = 4 * (rows - 1 - row) * columns;
       for (let column = 0; column < columns; column++, from += strides[across], to += 4) {
@@ -37,9 +37,9 @@
     context.putImageData(image, 0, 0);
   };
 
-  const coloursOf = (result) => {
+  const coloursOf = (result, scale) => {
     const colours = new Uint8Array(3 * 256);
-    for (let code = 1; code < 256; code++) colours.set(emres.colour(emres.valueOf(result, code)), 3 * code);
+    for (let code = 1; code < 256; code++) colours.set(emres.colour(emres.valueOf(result, code), scale), 3 * code);
     return colours;
   };
 

@@ -155,9 +155,14 @@
       if (!this.pending) this.pending = requestAnimationFrame(() => ((this.pending = 0), this.drawNow()));
     }
 
+    /** The pixels that the canvas should have. */
+    size() {
+      const ratio = Math.min(devicePixelRatio || 1, 2);
+      return [this.canvas.clientWidth, this.canvas.clientHeight].map((length) => Math.round(length * ratio));
+    }
+
     drawNow() {
-      const { gl, canvas, mesh } = this, ratio = Math.min(devicePixelRatio || 1, 2);
-      const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
+      const { gl, canvas, mesh } = this, [width, height] = this.size();
       if (!mesh || !width || !height || gl.isContextLost()) return;
       if (canvas.width !== width || canvas.height !== height) (canvas.width = width), (canvas.height = height);
       gl.viewport(0, 0, width, height);
@@ -210,7 +215,11 @@
         event.preventDefault();
         act();
       });
-      new ResizeObserver(() => this.draw()).observe(canvas);
+      // It tells of the first size too, which is drawn already.
+      new ResizeObserver(() => {
+        const [width, height] = this.size();
+        if (canvas.width !== width || canvas.height !== height) this.draw();
+      }).observe(canvas);
     }
   };
 }
