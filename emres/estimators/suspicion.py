@@ -12,12 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from emres.estimators.one_map import magnitude, scaled
 from emres.volume.fourier import Curve, as_tensor, radial_power, voxel_sizes
 from emres.volume.grid import Triple
 
 # Voxels within this many standard deviations of the value at the faces are constant; a tenth of them is a mask.
 _CONSTANT = 1e-3
 MASKED_SHARE = 0.1
+# A reconstruction in the sphere of its particle is not masked: what is not constant fills a ball round the middle of
+# the box (its outermost tenth is a soft edge, a hundredth of it may lie astray) ...
+_BALL_FILLED, _BALL_INNER, _BALL_HOLDS = 0.98, 0.9, 0.99
+# ... that reaches so far to the faces: then half of the sphere that a one-map method looks for noise in has some.
+_BALL_REACHES = 0.8
 # A spectrum that falls a hundredfold within a tenth of Nyquist was cut; one that loses 1e6 in its outer half too.
 CUT_FACTOR, CUT_WIDTH = 100.0, 0.1
 FADED_FACTOR = 1e6
@@ -34,6 +40,8 @@ class Suspicion:
     ----------
     constant_share : float
         Share of voxels that hold the same value as the faces of the box.
+    in_a_sphere : bool
+        Whether all others fill a large ball round the middle of the box, as a reconstruction does, noise and all.
     low_passed_at : float, optional
         Å where the spectrum ends, if before Nyquist.
     power_rise : float
@@ -43,6 +51,7 @@ class Suspicion:
     """
 
     constant_share: float
+    in_a_sphere: bool
     low_passed_at: float | None
     power_rise: float
     sentences: tuple[str, ...]
@@ -66,13 +75,15 @@ def suspect(volume: Any, voxel_size: float | Triple) -> Suspicion:
     Suspicion
     """
     density = as_tensor(volume, "map")
-    constant = _constant_share(density.numpy())
+    density = scaled(density, magnitude(density))
+    constant, ball = _constant_share(density.numpy())
     frequency, power = radial_power(density, voxel_size)
     end = _end_of_spectrum(power)
     rise = _rise(frequency[: end + 1], power[: end + 1])
     low_passed_at = float(1 / frequency[end]) if end < len(power) - 1 else None
     nyquist = 2 * max(voxel_sizes(voxel_size))
-    return Suspicion(constant, low_passed_at, rise, tuple(_sentences(constant, low_passed_at, rise, nyquist)))
+    said = _sentences(0.0 if ball else constant, low_passed_at, rise, nyquist)
+    return Suspicion(constant, ball, low_passed_at, rise, tuple(said))
 
 
 def _sentences(constant: float, low_passed_at: float | None, rise: float, nyquist: float) -> list[str]:
@@ -96,9 +107,21 @@ def _sentences(constant: float, low_passed_at: float | None, rise: float, nyquis
     return said
 
 
-def _constant_share(density: np.ndarray[Any, Any]) -> float:
+def _constant_share(density: np.ndarray[Any, Any]) -> tuple[float, bool]:
+    """Return the share of voxels that hold the value of the faces, and whether all others fill a ball."""
     faces = np.concatenate([density[side].ravel() for axis in range(3) for side in _both_faces(axis)])
-    return float((np.abs(density - np.median(faces)) < _CONSTANT * max(float(density.std()), 1e-30)).mean())
+    value, near = np.median(faces), _CONSTANT * max(float(density.std()), 1e-30)
+    z, y, x = (np.square(np.arange(n) - (n - 1) / 2) for n in density.shape)
+    radii = int(np.sqrt(z.max() + y.max() + x.max())) + 1
+    everywhere, live = np.zeros((2, radii), dtype=np.int64)
+    for plane, above in zip(density, z, strict=True):
+        radius = np.sqrt(above + y[:, None] + x).astype(np.int64)
+        everywhere += np.bincount(radius.ravel(), minlength=radii)
+        live += np.bincount(radius[np.abs(plane - value) >= near], minlength=radii)
+    reach = int(np.searchsorted(live.cumsum(), _BALL_HOLDS * live.sum()))
+    inner = slice(0, max(1, int(_BALL_INNER * reach)))
+    filled = live[inner].sum() / everywhere[inner].sum() >= _BALL_FILLED
+    return float(1 - live.sum() / density.size), bool(filled and reach >= _BALL_REACHES * min(density.shape) / 2)
 
 
 def _both_faces(axis: int) -> list[tuple[Any, ...]]:
@@ -107,8 +130,10 @@ def _both_faces(axis: int) -> list[tuple[Any, ...]]:
 
 def _end_of_spectrum(power: Curve) -> int:
     """Return the last shell before the power falls to nothing, the last of all where it does not."""
-    log_power = np.log(np.maximum(power, power.max() * 1e-30))
+    log_power = np.log(np.maximum(power, max(float(power.max(initial=0.0)), 1e-200) * 1e-30))
     n = len(log_power)
+    if n < 3:
+        return n - 1
     width = max(2, round(CUT_WIDTH * n))
     start = n // 5
     falls = log_power[start : n - width] - log_power[start + width :]
@@ -123,5 +148,7 @@ def _end_of_spectrum(power: Curve) -> int:
 def _rise(frequency: Curve, power: Curve) -> float:
     """Return the power at the end over the smallest beyond 10 Å (or the outer two thirds, where that is coarser)."""
     start = min(int(np.searchsorted(frequency, 1 / _SHAPE_ENDS)), len(power) // 3)
+    if len(power) < 3:
+        return 1.0
     outer = np.convolve(power[start:], np.ones(3) / 3, mode="valid") if len(power) - start >= 6 else power[start:]
     return float(outer[-1] / max(outer.min(), 1e-300))
