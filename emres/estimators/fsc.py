@@ -24,7 +24,8 @@ import torch
 
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
-from emres.estimators.window_blur import HANN_SIGMA, SKIRT_SHARE, SLAB, WindowBlur
+from emres.estimators.slab_transform import SLAB, half_complex, sections
+from emres.estimators.window_blur import HANN_SIGMA, SKIRT_SHARE, WindowBlur
 from emres.volume.fourier import as_tensor, voxel_sizes
 from emres.volume.grid import Triple
 
@@ -152,17 +153,9 @@ def _local_fsc(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, wi
     shape, step = first.shape, SHELL_STEP / window
     for k in range(round(1 / SHELL_STEP), round(1 / (2 * max(voxel_size) * step)) + 1):
         weight = _shell(shape, voxel_size, k * step, window, first.device)
-        one, two = (_sections(spectrum[..., : weight.shape[2]] * weight, shape) for spectrum in spectra)
+        one, two = (sections(spectrum[..., : weight.shape[2]] * weight, shape) for spectrum in spectra)
         del weight
         yield k * step, blur.correlation(one, two)
-
-
-def _sections(spectrum: torch.Tensor, shape: Sequence[int]) -> Iterator[torch.Tensor]:
-    """Yield a volume slab by slab from its transform, which is used up: no band-passed volume is ever whole."""
-    for rows in torch.split(spectrum, SLAB, dim=1):
-        rows.copy_(torch.fft.ifft(rows, dim=0))
-    for slab in torch.split(spectrum, SLAB):
-        yield torch.fft.irfft(torch.fft.ifft(slab, dim=1), n=shape[2], dim=2)
 
 
 def _shell(
@@ -183,7 +176,7 @@ def _whitened(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple) -> 
     An FSC does not change with a radial filter on both halves, but within a shell the stronger coefficients would
     speak for the weaker: where signal ends, the last of it would pass for some beyond.
     """
-    spectra = [torch.fft.rfftn(half / half.std().clamp_min(1e-30)) for half in (first, second)]
+    spectra = [half_complex(half, 1 / max(float(half.std()), 1e-30)) for half in (first, second)]
     width = 1 / max(n * size for n, size in zip(first.shape, voxel_size, strict=True))
     z, y, x = _axes(first.shape, voxel_size, first.device)
     # All but the planes x = 0 and Nyquist stand for their mirror image, too; without it a turned map would differ.

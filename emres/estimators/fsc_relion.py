@@ -14,10 +14,8 @@ error in the FSC would move it by a lot) is the sphere transformed on the whole 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -27,66 +25,16 @@ from emres.errors import UsageError
 from emres.estimators.c_random import RAND_MAX, c_rand
 from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import paired_halves
+from emres.estimators.relion_spheres import Spheres, overlap
 from emres.estimators.shell_sums import ShellSums
 from emres.estimators.side_by_side import side_by_side
-from emres.volume.fourier import inverse_transform, radial_frequency, voxel_sizes
+from emres.estimators.slab_transform import SLAB, half_complex, sections
+from emres.volume.fourier import radial_frequency, voxel_sizes
 from emres.volume.grid import Shape, Triple
 
 # Error of an FSC read off a window (measured, 95 % of shells), and the change of resolution worth a second look.
 DOUBT = 0.04
 CONSEQUENCE = 1.3
-# The outermost part of the raised cosine that a window may cut off: there the mask is below 0.21.
-CUT_EDGE = 0.7
-
-
-@dataclass(frozen=True)
-class Spheres:
-    """Where RELION looks, and with what mask: all in voxels of a cubic box.
-
-    Parameters
-    ----------
-    box_size, radius, edge, step : int
-    randomised_shell : int
-        First Fourier shell whose phases are random.
-    """
-
-    box_size: int
-    radius: int
-    edge: int
-    step: int
-    randomised_shell: int
-
-    @classmethod
-    def of(cls, box_size: int, voxel_size: float, sampling: float, randomise_at: float) -> Spheres:
-        """Return the spheres for lengths in Å."""
-        half_up = [math.floor(length / voxel_size + 0.5) for length in (sampling / 2, sampling)]
-        return cls(box_size, half_up[0], half_up[1], half_up[1], int(box_size * voxel_size / randomise_at))
-
-    @property
-    def centres(self) -> list[Shape]:
-        """Centres of all spheres, (z, y, x) voxels."""
-        middle, reach = self.box_size // 2, self.box_size // 2 - self.radius
-        axis = range(0, self.box_size, self.step)
-        grid = itertools.product(axis, axis, axis)
-        return [centre for centre in grid if math.dist(centre, (middle,) * 3) < reach]
-
-    @property
-    def window(self) -> int:
-        """Side of a window that holds a sphere, a length that transforms fast."""
-        side = 2 * math.ceil(self.radius + CUT_EDGE * self.edge) + 1
-        return min(self.box_size, next(n for n in itertools.count(side) if _is_smooth(n)))
-
-    def whole_mask(self, device: torch.device) -> torch.Tensor:
-        """Return a sphere's mask in the smallest cube that holds all of it."""
-        reach = self.radius + self.edge
-        return self.mask(2 * reach + 1, (reach,) * 3, device)
-
-    def mask(self, side: int, centre: Shape, device: torch.device) -> torch.Tensor:
-        """Return a sphere's mask in a cube of ``side`` voxels."""
-        z, y, x = ((torch.arange(side, device=device) - c).square() for c in centre)
-        distance = (z[:, None, None] + y[None, :, None] + x[None, None, :]).sqrt()
-        outward = distance.sub_(self.radius).div_(self.edge).clamp_(0.0, 1.0)
-        return outward.mul_(math.pi).cos_().mul_(0.5).add_(0.5)
 
 
 def relion_fsc(
@@ -141,14 +89,13 @@ def relion_fsc(
             got=f"sampling {sampling:g} Å in {box_size * voxel:g} Å",
             cure="pass a smaller sampling",
         )
-    cubes = [_pad_to_cube(half) for half in halves]
-    with side_by_side(cubes[0].device) as each:
-        randomised = randomise_phases(cubes, spheres.randomised_shell, seed, each)
-        last_shells = each(_Scan(spheres, cubes + randomised, threshold).last_shell, spheres.centres)
-        limits = [min(coarsest, box_size * voxel / max(shell, 1)) for shell in last_shells]
-        local_resolution = _spread(limits, spheres, cubes[0].device)[_centred(shape, box_size)]
-    inside = local_resolution > 0
-    capped = inside & ((local_resolution >= 0.9999 * coarsest) | (local_resolution <= 2.0001 * voxel))
+    with side_by_side(halves[0].device) as each:
+        shells = _last_shells([_pad_to_cube(half) for half in halves], spheres, threshold, seed, each)
+        limits = [min(coarsest, box_size * voxel / max(shell, 1)) for shell in shells]
+        local_resolution = _spread(limits, spheres, halves[0].device, each)[_centred(shape, box_size)]
+    reached = int(torch.count_nonzero(local_resolution))
+    at_limits = (local_resolution >= 0.9999 * coarsest).logical_or_(local_resolution <= 2.0001 * voxel)
+    capped = int(at_limits.sum()) - (local_resolution.numel() - reached)
     return Estimate(
         resolution=local_resolution.contiguous().cpu().numpy(),
         method="fsc",
@@ -156,8 +103,8 @@ def relion_fsc(
         threshold=threshold,
         window=3 * sampling,
         parameters={"sampling": sampling, "randomise_at": randomise_at, "seed": seed, "points": len(limits)},
-        capped_share=float(capped.sum() / inside.sum()),
-        unresolved_share=float((~inside).float().mean()),
+        capped_share=capped / max(reached, 1),
+        unresolved_share=1 - reached / local_resolution.numel(),
         limits=(2 * voxel, coarsest),
     )
 
@@ -182,19 +129,33 @@ def randomise_phases(
     list of (n, n, n) float32
     """
     shape = cubes[0].shape
-    random = radial_frequency(shape, 1 / shape[0], str(cubes[0].device)) > shell - 1e-3
-    counts = random.sum((1, 2)).tolist()
-    draws = torch.from_numpy(c_rand(sum(counts) * len(cubes), seed).view("int32")).chunk(len(cubes))
+    random = torch.split(radial_frequency(shape, 1 / shape[0], str(cubes[0].device)) > shell - 1e-3, SLAB)
+    counts = [int(part.sum()) for part in random]
 
-    def turned(cube: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        spectrum = torch.fft.rfftn(cube)
-        # Plane by plane, in place: a transform and its answer are all that is held.
-        for plane, where, phase in zip(spectrum, random, torch.split(drawn, counts), strict=True):
-            angle = phase.to(cube.device).float().mul_(2 * math.pi / RAND_MAX)
-            plane.masked_scatter_(where, torch.polar(plane.masked_select(where).abs(), angle))
-        return inverse_transform(spectrum, shape)
+    answers = [torch.empty_like(cube, memory_format=torch.contiguous_format) for cube in cubes]
 
-    return list(each(lambda pair: turned(*pair), zip(cubes, draws, strict=True)))
+    def turned(number: int) -> None:
+        spectrum = half_complex(cubes[number])
+        drawn = torch.split(c_rand(sum(counts), seed, skip=number * sum(counts)), counts)
+        for part, where, phase in zip(torch.split(spectrum, SLAB), random, drawn, strict=True):
+            angle = phase.to(spectrum.device).float().mul_(2 * math.pi / RAND_MAX)
+            # Not abs() and polar(), which take three times as long.
+            kept = part.masked_select(where)
+            amplitude = kept.real.square().addcmul_(kept.imag, kept.imag).sqrt_()
+            part.masked_scatter_(where, torch.complex(angle.cos().mul_(amplitude), angle.sin_().mul_(amplitude)))
+        for target, slab in zip(torch.split(answers[number], SLAB), sections(spectrum, shape), strict=True):
+            target.copy_(slab)
+
+    list(each(turned, range(len(cubes))))
+    return answers
+
+
+def _last_shells(
+    cubes: list[torch.Tensor], spheres: Spheres, threshold: float, seed: int, each: Callable[..., Iterable[Any]]
+) -> list[int]:
+    """Return the last Fourier shell above the threshold at every centre."""
+    randomised = randomise_phases(cubes, spheres.randomised_shell, seed, each)
+    return list(each(_Scan(spheres, cubes + randomised, threshold).last_shell, spheres.centres))
 
 
 class _Scan:
@@ -218,32 +179,35 @@ class _Scan:
 
     def last_shell(self, centre: Shape) -> int:
         """Return the index of the last Fourier shell of the box before the FSC falls below the threshold."""
-        curve = self._corrected(self._window_shells, [self._cut(volume, centre) for volume in self.volumes])
+        curve = self._corrected(self._window_shells, lambda volume: self._cut(volume, centre))
         early, late = (_shells_above(curve, self.threshold + doubt) for doubt in (DOUBT, -DOUBT))
         if late > CONSEQUENCE * max(early, 1):
-            curve = self._corrected(*self._on_the_box(centre))
+            shells, mask = self._on_the_box()
+            target, source = overlap(centre, len(mask) // 2, len(mask), self.volumes[0].shape)
+            curve = self._corrected(shells, lambda volume: volume[target] * mask[source])
         return _shells_above(curve, self.threshold)
 
     def _cut(self, volume: torch.Tensor, centre: Shape) -> torch.Tensor:
         """Return a sphere cut out of a volume, zero beyond the faces."""
         side = self.spheres.window
+        target, source = overlap(centre, side // 2, side, volume.shape)
+        part = volume[target] * self._window_mask[source]
+        if part.shape == self._window_mask.shape:
+            return part
         cube = torch.zeros_like(self._window_mask)
-        target, source = _overlap(centre, side // 2, side, self.spheres.box_size)
-        torch.mul(volume[target], self._window_mask[source], out=cube[source])
+        cube[source] = part
         return cube
 
-    def _on_the_box(self, centre: Shape) -> tuple[ShellSums, list[torch.Tensor]]:
-        """Return the shells of the box, and whole spheres for them."""
+    def _on_the_box(self) -> tuple[ShellSums, torch.Tensor]:
+        """Return the shells of the box, and the mask of a whole sphere."""
         with self._lock:
             if self._box is None:
                 device = self.volumes[0].device
                 self._box = ShellSums.of_box(self.spheres.box_size, device), self.spheres.whole_mask(device)
-        shells, mask = self._box
-        target, source = _overlap(centre, len(mask) // 2, len(mask), self.spheres.box_size)
-        return shells, [volume[target] * mask[source] for volume in self.volumes]
+        return self._box
 
-    def _corrected(self, shells: ShellSums, cubes: list[torch.Tensor]) -> torch.Tensor:
-        total, noise = (shells.fsc(*pair) for pair in (cubes[:2], cubes[2:]))
+    def _corrected(self, shells: ShellSums, sphere: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        total, noise = (shells.fsc(*map(sphere, pair)) for pair in (self.volumes[:2], self.volumes[2:]))
         first = self.spheres.randomised_shell + 2
         total[first:] = (total[first:] - noise[first:]) / (1 - noise[first:])
         return total
@@ -254,24 +218,24 @@ def _shells_above(curve: torch.Tensor, threshold: float) -> int:
     return int(below[0]) if len(below) else len(curve) - 1
 
 
-def _overlap(centre: Shape, middle: int, side: int, box_size: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return what a cube and the box share, in the box and in the cube, with the cube's middle on a centre."""
-    low = [c - middle for c in centre]
-    target = tuple(slice(max(a, 0), min(a + side, box_size)) for a in low)
-    return target, tuple(slice(s.start - a, s.stop - a) for s, a in zip(target, low, strict=True))
-
-
-def _spread(limits: list[float], spheres: Spheres, device: torch.device) -> torch.Tensor:
+def _spread(
+    limits: list[float], spheres: Spheres, device: torch.device, each: Callable[..., Iterable[Any]]
+) -> torch.Tensor:
     """Return the weighted harmonic mean of the spheres' resolutions at every voxel, 0 where none reaches."""
-    n = spheres.box_size
-    weight, frequency = torch.zeros((2, n, n, n), device=device)
-    mask = spheres.whole_mask(device)
-    for centre, limit in zip(spheres.centres, limits, strict=True):
-        target, source = _overlap(centre, len(mask) // 2, len(mask), n)
-        weight[target] += mask[source]
-        frequency[target].add_(mask[source], alpha=1 / limit)
-    # Where no sphere reaches both are 0.
-    mean: torch.Tensor = weight.div_(frequency.clamp_min_(1e-30))
+    n, centres, mask = spheres.box_size, spheres.centres, spheres.whole_mask(device)
+    mean = torch.empty((n, n, n), device=device)
+
+    def fill(first: int) -> None:
+        part = mean[first : first + SLAB]
+        weight, frequency = torch.zeros((2, *part.shape), device=device)
+        for (z, y, x), limit in zip(centres, limits, strict=True):
+            target, source = overlap((z - first, y, x), len(mask) // 2, len(mask), part.shape)
+            weight[target] += mask[source]
+            frequency[target].add_(mask[source], alpha=1 / limit)
+        # Where no sphere reaches both are 0.
+        torch.div(weight, frequency.clamp_min_(1e-30), out=part)
+
+    list(each(fill, range(0, n, SLAB)))
     return mean
 
 
@@ -287,10 +251,3 @@ def _pad_to_cube(volume: torch.Tensor) -> torch.Tensor:
 def _centred(shape: tuple[int, ...], side: int) -> tuple[slice, ...]:
     starts = [(side - n) // 2 for n in shape]
     return tuple(slice(a, a + n) for a, n in zip(starts, shape, strict=True))
-
-
-def _is_smooth(n: int) -> bool:
-    for factor in (2, 3, 5):
-        while n % factor == 0:
-            n //= factor
-    return n == 1

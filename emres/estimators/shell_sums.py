@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from emres.volume.fourier import radial_frequency
 
-# Rows that are transformed along the last axis at a time.
-_ROWS = 16
+# Coefficients that are summed at a time: more do not stay in a processor's cache, and would fill the memory.
+_AT_A_TIME = 150_000
+
+Parts = Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
 class ShellSums:
@@ -17,7 +21,10 @@ class ShellSums:
     """
 
     def __init__(self, bins: torch.Tensor, sharing: torch.Tensor) -> None:
-        self._bins, self._sharing = bins, sharing
+        self._in_parts = bins.numel() > _AT_A_TIME
+        # Part by part z is transformed last, and then lies last in memory.
+        self._bins = bins.permute(1, 2, 0).contiguous() if self._in_parts else bins
+        self._sharing = sharing
 
     @classmethod
     def of_box(cls, box_size: int, device: torch.device) -> ShellSums:
@@ -44,20 +51,34 @@ class ShellSums:
         return cls(bins.int(), torch.cat([2 * sharing, sharing], dim=1))
 
     def fsc(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Return the FSC of two volumes, (shells,) float64; a smaller volume stands for one with zeros behind it.
+        """Return the FSC of two volumes, (shells,) float64; a smaller volume stands for one with zeros behind it."""
+        sums = torch.zeros((3, self._sharing.shape[1]), device=first.device)
+        for *spectra, bins in self._parts(first, second):
+            # Real and imaginary parts apart: twice as fast as complex numbers.
+            (a, b), (c, d) = ((part.real.contiguous(), part.imag.contiguous()) for part in spectra)
+            products = ((a * c).addcmul_(b, d), a.square_().addcmul_(b, b), c.square_().addcmul_(d, d))
+            for total, values in zip(sums, products, strict=True):
+                total.index_add_(0, bins.flatten(), values.flatten())
+        shared, power, other = (sums.double() @ self._sharing.T).unbind()
+        return shared / (power * other).sqrt().clamp_min(1e-30)
+
+    def _parts(self, first: torch.Tensor, second: torch.Tensor) -> Parts:
+        """Yield the two transforms and the bins, in parts where they are large.
 
         Zeros cost nothing before their axis is transformed, and the last axis goes part by part: two transforms of
         a whole box are never held.
         """
         n = self._bins.shape[0]
-        planes = [torch.fft.fft(torch.fft.rfft(volume, n=n, dim=2), n=n, dim=1) for volume in (first, second)]
-        sums = torch.zeros((3, self._sharing.shape[1]), device=first.device)
-        for one, two, bins in zip(*(torch.split(part, _ROWS, dim=1) for part in (*planes, self._bins)), strict=True):
-            # Real and imaginary parts apart: twice as fast as complex numbers.
-            spectra = (torch.fft.fft(part, n=n, dim=0).flatten() for part in (one, two))
-            (a, b), (c, d) = ((spectrum.real.contiguous(), spectrum.imag.contiguous()) for spectrum in spectra)
-            products = ((a * c).addcmul_(b, d), a.square_().addcmul_(b, b), c.square_().addcmul_(d, d))
-            for total, values in zip(sums, products, strict=True):
-                total.index_add_(0, bins.flatten(), values)
-        shared, power, other = (sums.double() @ self._sharing.T).unbind()
-        return shared / (power * other).sqrt().clamp_min(1e-30)
+        if not self._in_parts:
+            yield torch.fft.rfftn(first, s=(n, n, n)), torch.fft.rfftn(second, s=(n, n, n)), self._bins
+            return
+        rows = max(1, _AT_A_TIME // self._bins[0].numel())
+        columns = [torch.split(_columns(volume, n), rows) for volume in (first, second)]
+        for one, two, bins in zip(*columns, torch.split(self._bins, rows), strict=True):
+            yield torch.fft.fft(one, n=n, dim=2), torch.fft.fft(two, n=n, dim=2), bins
+
+
+def _columns(volume: torch.Tensor, n: int) -> torch.Tensor:
+    """Return a volume transformed along x and y, (y, x, z)."""
+    planes: torch.Tensor = torch.fft.fft(torch.fft.rfft(volume, n=n, dim=2), n=n, dim=1)
+    return planes.permute(1, 2, 0)

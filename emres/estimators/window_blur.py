@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from emres.estimators.slab_transform import SLAB
 from emres.volume.grid import Triple
 
 # Standard deviation of a Hann window, in units of its full width.
@@ -27,8 +28,6 @@ SKIRT_SHARE = 0.3
 AVERAGE_BREADTH = 1.6
 # Distance of the coarse grid's points, and how far they reach beyond the faces, in sigma of the core.
 _STEP, _MARGIN = 0.65, 2.1
-# Sections that are multiplied at a time.
-SLAB = 16
 
 Matrices = list[torch.Tensor]
 

@@ -1,0 +1,81 @@
+"""Where RELION looks: soft spheres on a coarse grid, and the windows that hold them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from emres.volume.grid import Shape
+
+# The outermost part of the raised cosine that a window may cut off: there the mask is below 0.21.
+CUT_EDGE = 0.7
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """Where RELION looks, and with what mask: all in voxels of a cubic box.
+
+    Parameters
+    ----------
+    box_size, radius, edge, step : int
+    randomised_shell : int
+        First Fourier shell whose phases are random.
+    """
+
+    box_size: int
+    radius: int
+    edge: int
+    step: int
+    randomised_shell: int
+
+    @classmethod
+    def of(cls, box_size: int, voxel_size: float, sampling: float, randomise_at: float) -> Spheres:
+        """Return the spheres for lengths in Å."""
+        half_up = [math.floor(length / voxel_size + 0.5) for length in (sampling / 2, sampling)]
+        return cls(box_size, half_up[0], half_up[1], half_up[1], int(box_size * voxel_size / randomise_at))
+
+    @property
+    def centres(self) -> list[Shape]:
+        """Centres of all spheres, (z, y, x) voxels."""
+        middle, reach = self.box_size // 2, self.box_size // 2 - self.radius
+        axis = range(0, self.box_size, self.step)
+        grid = itertools.product(axis, axis, axis)
+        return [centre for centre in grid if math.dist(centre, (middle,) * 3) < reach]
+
+    @property
+    def window(self) -> int:
+        """Side of a window that holds a sphere, a length that transforms fast: even, of small primes."""
+        side = 2 * math.ceil(self.radius + CUT_EDGE * self.edge) + 1
+        return min(self.box_size, next(n for n in itertools.count(side + side % 2, 2) if _is_smooth(n)))
+
+    def whole_mask(self, device: torch.device) -> torch.Tensor:
+        """Return a sphere's mask in the smallest cube that holds all of it."""
+        reach = self.radius + self.edge
+        return self.mask(2 * reach + 1, (reach,) * 3, device)
+
+    def mask(self, side: int, centre: Shape, device: torch.device) -> torch.Tensor:
+        """Return a sphere's mask in a cube of ``side`` voxels."""
+        z, y, x = ((torch.arange(side, device=device) - c).square() for c in centre)
+        distance = (z[:, None, None] + y[None, :, None] + x[None, None, :]).sqrt()
+        outward = distance.sub_(self.radius).div_(self.edge).clamp_(0.0, 1.0)
+        return outward.mul_(math.pi).cos_().mul_(0.5).add_(0.5)
+
+
+def overlap(centre: Shape, middle: int, side: int, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return what a cube and a box share, in the box and in the cube, with the cube's middle on a centre."""
+    low = [c - middle for c in centre]
+    starts = [max(a, 0) for a in low]
+    stops = [max(start, min(a + side, n)) for start, a, n in zip(starts, low, shape, strict=True)]
+    target = tuple(map(slice, starts, stops))
+    return target, tuple(slice(i - a, j - a) for i, j, a in zip(starts, stops, low, strict=True))
+
+
+def _is_smooth(n: int) -> bool:
+    for factor in (2, 3, 5):
+        while n % factor == 0:
+            n //= factor
+    return n == 1

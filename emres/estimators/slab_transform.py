@@ -1,0 +1,53 @@
+"""Fourier transforms of a whole volume in the room of one: part by part, in place.
+
+``torch.fft.rfftn`` and its inverse hold one or two more volumes while they work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+# Sections, or rows of them, that are transformed at a time.
+SLAB = 16
+
+
+def half_complex(volume: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+    """Return ``torch.fft.rfftn`` of a volume times ``scale``.
+
+    Parameters
+    ----------
+    volume : (z, y, x) float32
+    scale : float
+
+    Returns
+    -------
+    (z, y, x // 2 + 1) complex64
+    """
+    nz, ny, nx = volume.shape
+    spectrum = torch.empty((nz, ny, nx // 2 + 1), dtype=torch.complex64, device=volume.device)
+    for target, slab in zip(torch.split(spectrum, SLAB), torch.split(volume, SLAB), strict=True):
+        target.copy_(torch.fft.fft(torch.fft.rfft(slab * scale, dim=2), dim=1))
+    for rows in torch.split(spectrum, SLAB, dim=1):
+        rows.copy_(torch.fft.fft(rows, dim=0))
+    return spectrum
+
+
+def sections(spectrum: torch.Tensor, shape: Sequence[int]) -> Iterator[torch.Tensor]:
+    """Yield a volume slab by slab from its transform, which is used up: the volume is never whole.
+
+    Parameters
+    ----------
+    spectrum : (z, y, up to x // 2 + 1) complex64
+        Columns that are missing at the end are zero, and cost nothing.
+    shape : (z, y, x) of the volume
+
+    Yields
+    ------
+    (up to SLAB, y, x) float32
+    """
+    for rows in torch.split(spectrum, SLAB, dim=1):
+        rows.copy_(torch.fft.ifft(rows, dim=0))
+    for slab in torch.split(spectrum, SLAB):
+        yield torch.fft.irfft(torch.fft.ifft(slab, dim=1), n=shape[2], dim=2)
