@@ -96,14 +96,17 @@ def read_atoms(path: Path | str, assembly: str | None = None) -> Atoms:
     try:
         structure = gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, OSError) as error:
-        raise MapError(f"{path} is not an atomic model ({error})", cure="give an mmCIF or PDB file") from error
+        reason = " ".join(str(error).split())
+        raise MapError(f"{path} is not an atomic model ({reason})", cure="give an mmCIF or PDB file") from error
+    found = sum(model.count_atom_sites() for model in structure)
     structure.remove_hydrogens()
     structure.remove_waters()
     if assembly is not None:
         _build_assembly(structure, assembly, path)
     sites = list(structure[0].all()) if len(structure) else []
     if not sites:
-        raise MapError(f"{path} holds no atoms", cure="give a model with coordinates")
+        what = "holds no atoms but hydrogens and waters" if found else "holds no atoms"
+        raise MapError(f"{path} {what}", cure="give a model with coordinates")
     atoms = Atoms(
         np.array([(site.atom.pos.z, site.atom.pos.y, site.atom.pos.x) for site in sites]),
         np.array([_element(site.atom.element.atomic_number) for site in sites]),

@@ -173,7 +173,7 @@ HYDROGENS = "ATOM      1  H   ALA A   1       0.000   0.000   0.000  1.00 20.00 
     [
         (b"", "atoms|model"),
         (b"not a model", "atoms|model"),
-        (HYDROGENS.encode(), "holds no atoms"),
+        (HYDROGENS.encode(), "holds no atoms but hydrogens"),
         (b"\x1f\x8b\x08garbage", "atoms|model"),
     ],
 )
