@@ -7,6 +7,7 @@ maps differ in though their local resolution is the same: sharpening, masks, noi
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from scipy import fft
 from emres.errors import UsageError
 from emres.volume.masking import grown
 from emres.volume.resample import Matrix, apply_matrices
+from emres.volume.spectrum import Spectra, shell_counts
 
 Array = np.ndarray[Any, Any]
 
@@ -53,6 +55,10 @@ class Augmentation:
         Standard deviation of the logarithm of a random gain: no mask is ever quite right, and the scale depends on it.
     offset : float
         Standard deviation of a random offset, in rms densities.
+    told : float
+        Share of the patches with which the reported resolution of their map is told.
+    report : float
+        Standard deviation of the logarithm of an error of what is told: authors differ in how they measure it.
     """
 
     rotations: bool = False
@@ -62,13 +68,16 @@ class Augmentation:
     mask: float = 0.0
     gain: float = 0.0
     offset: float = 0.0
+    told: float = 0.0
+    report: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.b_factor
-        strengths = (self.noise, self.mask, self.gain, self.offset)
-        if not (np.isfinite([low, high, *strengths]).all() and min(strengths) >= 0 and self.mask <= 1 and low <= high):
+        strengths = (self.noise, self.mask, self.gain, self.offset, self.told, self.report)
+        shares = max(self.mask, self.told)
+        if not (np.isfinite([low, high, *strengths]).all() and min(strengths) >= 0 and shares <= 1 and low <= high):
             raise UsageError(
-                "an augmentation is out of range", got=str(self), expected="strengths from 0 up, mask up to 1"
+                "an augmentation is out of range", got=str(self), expected="strengths from 0 up, shares up to 1"
             )
 
     @property
@@ -83,32 +92,56 @@ class Augmentation:
 
 
 # What a net is trained with unless it is told otherwise.
-USUAL = Augmentation(rotations=True, b_factor=(-80.0, 80.0), noise=0.05, mask=0.25, gain=0.15, offset=0.02)
+USUAL = Augmentation(rotations=True, b_factor=(-80.0, 80.0), noise=0.05, mask=0.25, gain=0.15, offset=0.02, told=0.5,
+                     report=0.06)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """Mean power of a map in its molecule, shell by shell: what tells how much its rms changes when it is filtered.
+class Draw:
+    """What is done to one patch: numbers drawn from its seed, in this order whatever is used."""
 
-    Parameters
-    ----------
-    frequency : tuple of float
-        1/Å, the middle of every shell, evenly spaced.
-    power : tuple of float
-        The sum of the power in it, in any unit.
-    """
+    b_factor: float
+    noise: float
+    masked: bool
+    gain: float
+    offset: float
+    growth: int
+    softness: float
+    told: bool
+    report: float
 
-    frequency: tuple[float, ...]
-    power: tuple[float, ...]
 
-    def rms_gain(self, b_factor: float, finest: float) -> float:
-        """Return the rms after a filter over the rms before."""
-        power = np.asarray(self.power)
-        total = float(power.sum())
-        if not total > 0:
-            return 1.0
-        gain = b_factor_gain(np.square(self.frequency), b_factor, finest)
-        return float(np.sqrt((power * gain**2).sum() / total))
+def drawn(plan: Augmentation, seed: int) -> tuple[Draw, np.random.Generator]:
+    """Draw what is done to a patch, and return what the noise is to be drawn from."""
+    rng, other = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    # Drawn one after the other, so that one strength can be changed without the others.
+    b_factor, noise, masked = rng.uniform(*plan.b_factor), plan.noise * rng.random(), rng.random() < plan.mask
+    gain, offset = float(np.exp(plan.gain * rng.normal())), float(plan.offset * rng.normal())
+    growth, softness = int(rng.integers(2, 6)), float(rng.uniform(0.7, 2.0))
+    told, report = bool(other.random() < plan.told), float(np.exp(plan.report * other.normal()))
+    return Draw(b_factor, noise, bool(masked), gain, offset, growth, softness, told, report), rng
+
+
+def rms_gain(spectra: Spectra, b_factor: float, finest: float) -> float:
+    """Return the rms of a map in its molecule after a filter, over the rms before."""
+    power = np.asarray(spectra.inside) * shell_counts()
+    if not power.sum() > 0:
+        return 1.0
+    gain = b_factor_gain(np.square(spectra.frequency), b_factor, finest)
+    return float(np.sqrt((power * gain**2).sum() / power.sum()))
+
+
+def varied_spectra(spectra: Spectra, plan: Augmentation, finest: float, seed: int) -> Spectra:
+    """Return the spectra that the whole map would have after what :func:`vary` does to a patch of it."""
+    draw, _ = drawn(plan, seed)
+    if draw.b_factor:
+        gain = b_factor_gain(np.square(spectra.frequency), draw.b_factor, finest)
+        spectra = spectra.filtered(gain / rms_gain(spectra, draw.b_factor, finest))
+    if draw.noise:
+        spectra = spectra.with_noise(draw.noise**2).scaled(1 / math.sqrt(1 + draw.noise**2))
+    if plan.gain:
+        spectra = spectra.scaled(draw.gain)
+    return spectra.masked() if draw.masked else spectra
 
 
 def vary(
@@ -116,7 +149,7 @@ def vary(
     target: Array,
     plan: Augmentation,
     voxel_size: float,
-    map_facts: tuple[Spectrum, float],
+    map_facts: tuple[Spectra, float],
     seed: int,
     context: int = 0,
 ) -> Array:
@@ -134,7 +167,7 @@ def vary(
     plan : Augmentation
     voxel_size : float
         Å.
-    map_facts : (Spectrum, float)
+    map_facts : (Spectra, float)
         Of the whole map; and the finest resolution in it, Å: nothing finer is sharpened any further.
     seed : int
     context : int
@@ -144,21 +177,18 @@ def vary(
     -------
     (z, y, x) float32
     """
-    rng = np.random.default_rng(seed)
-    # All numbers are drawn in this order whatever is used, so that one strength can be changed without the others.
-    b_factor, noise, masked = rng.uniform(*plan.b_factor), plan.noise * rng.random(), rng.random() < plan.mask
-    gain, offset = np.exp(plan.gain * rng.normal()), plan.offset * rng.normal()
-    growth, softness = int(rng.integers(2, 6)), float(rng.uniform(0.7, 2.0))
-    spectrum, finest = map_facts
-    if b_factor:
-        density = filtered(density, b_factor, voxel_size, finest) / np.float32(spectrum.rms_gain(b_factor, finest))
+    draw, rng = drawn(plan, seed)
+    spectra, finest = map_facts
+    if draw.b_factor:
+        sharper = filtered(density, draw.b_factor, voxel_size, finest)
+        density = sharper / np.float32(rms_gain(spectra, draw.b_factor, finest))
     density = cropped(density, context)
-    if noise:
-        density = with_noise(density, noise, rng)
+    if draw.noise:
+        density = with_noise(density, draw.noise, rng)
     if plan.gain or plan.offset:
-        density = density * np.float32(gain) + np.float32(offset)
-    if masked:
-        density = density * cropped(soft_mask(target, growth, softness), context)
+        density = density * np.float32(draw.gain) + np.float32(draw.offset)
+    if draw.masked:
+        density = density * cropped(soft_mask(target, draw.growth, draw.softness), context)
     return np.asarray(density, dtype=np.float32)
 
 

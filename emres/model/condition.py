@@ -47,7 +47,7 @@ def condition_of(spectra: Spectra, reported: float | None = None) -> Array:
 
     Examples
     --------
-    >>> condition_of(Spectra(1.5, (1.0,) * 28), reported=6.0)[-3:]
+    >>> condition_of(Spectra(1.5, (1.0,) * 29), reported=6.0)[-3:]
     array([0., 0., 1.], dtype=float32)
     """
     if reported is not None and not (math.isfinite(reported) and reported > 0):
@@ -60,7 +60,7 @@ def condition_of(spectra: Spectra, reported: float | None = None) -> Array:
 
 
 def _logs(power: tuple[float, ...]) -> Array:
-    return np.asarray(np.log(np.maximum(power[:NYQUIST], _FLOOR)) / _SCALE)
+    return np.asarray(np.log(np.maximum(power[1 : NYQUIST + 1], _FLOOR)) / _SCALE)
 
 
 def _level(reported: float, voxel_size: float) -> float:

@@ -6,7 +6,6 @@ thing from its neighbourhood alone: a windowed sinc in place of the Fourier seri
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,13 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emres.errors import UsageError
-from emres.model.augment import Augmentation, Spectrum, cropped, placed, vary
+from emres.model.augment import Augmentation, cropped, placed, vary
+from emres.model.contract import working_voxel_size
 from emres.model.patch_spec import PatchSpec
 from emres.volume.blocks import Box
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid, Shape, Triple
 from emres.volume.local_resample import sinc_matrix, sinc_reach
 from emres.volume.resample import Matrix, Sliceable, apply_matrices, linear_matrix
+from emres.volume.spectrum import Spectra
 
 Array = np.ndarray[Any, Any]
 Slices = tuple[slice, slice, slice]
@@ -42,11 +43,12 @@ class MapFacts:
     Parameters
     ----------
     normalisation : Normalisation
-    spectrum : Spectrum
+    spectra : Spectra
+        Of the normalised map on the voxels that patches have.
     """
 
     normalisation: Normalisation
-    spectrum: Spectrum
+    spectra: Spectra
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Source:
         Å, the finest resolution in the map.
     lattice : int
         Above 0: cubes of that side which have nothing to do with each other.
+    reported : float, optional
+        Å, the resolution reported for the whole map.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Source:
     valid: tuple[float, float] = (0.0, float("inf"))
     finest: float = 0.0
     lattice: int = 0
+    reported: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ class CutPlan:
         Voxels.
     voxel_size : float, optional
         Å that maps are resampled to; none leaves their own.
-    octaves : int
-        How many times ``voxel_size`` may be doubled for coarse maps.
+    octaves, steps : int
+        How many times ``voxel_size`` may be doubled for coarse maps, and how many grids there are an octave.
     margin : int
         Voxels at the faces of a patch that do not count: the net lacks context there.
     augmentation : Augmentation
@@ -106,6 +111,7 @@ class CutPlan:
     margin: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     normalise: bool = True
+    steps: int = 1
 
     def __post_init__(self) -> None:
         if self.side < 1 or not 0 <= 2 * self.margin < self.side:
@@ -117,20 +123,14 @@ class CutPlan:
         """Return the voxel size, Å (z, y, x), of the patches of an entry."""
         if self.voxel_size is None or lattice:
             return grid.voxel_size
-        size = working_voxel_size(self.voxel_size, self.octaves, grid.mean_voxel_size)
+        size = self.working_voxel_size(grid.mean_voxel_size)
         return (size, size, size)
 
-
-def working_voxel_size(finest: float, octaves: int, voxel_size: float) -> float:
-    """Return the grid that a map of this voxel size goes on, all in Å: what ``Contract.working_voxel_size`` says.
-
-    Examples
-    --------
-    >>> [working_voxel_size(1.5, 3, size) for size in (1.06, 2.64, 5.7)]
-    [1.5, 1.5, 6.0]
-    """
-    octave = math.floor(math.log2(1.1 * voxel_size / finest))
-    return float(finest * 2 ** min(max(octave, 0), octaves))
+    def working_voxel_size(self, voxel_size: float) -> float:
+        """Return the voxel size, Å, of the patches of a map: its own, or what a model's contract would say."""
+        if self.voxel_size is None:
+            return voxel_size
+        return working_voxel_size(voxel_size, self.voxel_size, self.octaves, self.steps)
 
 
 def cut(source: Source, spec: PatchSpec, plan: CutPlan) -> Patch:
@@ -159,7 +159,7 @@ def cut(source: Source, spec: PatchSpec, plan: CutPlan) -> Patch:
     context = 0 if source.lattice else varied.context
     density, target, seen = _cube(source, spec, plan) if source.lattice else _box(source, spec, plan, context)
     if varied.varies:
-        facts = source.facts[spec.density].spectrum, source.finest
+        facts = source.facts[spec.density].spectra, source.finest
         size = float(np.prod(plan.voxel_sizes(source.grid, source.lattice))) ** (1 / 3)
         density = vary(density, target, varied, size, facts, spec.seed, context)
     density, target = _only(density, seen), cropped(target, context)

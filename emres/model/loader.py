@@ -29,19 +29,28 @@ from emres.errors import UsageError
 from emres.model.cut import CutPlan, Patch, Source, cut
 from emres.model.epoch import draw_patches, plan_visits
 from emres.model.patch_spec import Cells, Entry, EpochPlan, Visit
+from emres.model.shuffle import part_of, patches_of, shuffled
+from emres.model.told import told_of
 
 LANES = 4
 _AHEAD = 2  # batches that a thread may have ready
 
 
+Array = np.ndarray[Any, Any]
+
+
 class Batch(NamedTuple):
-    """What a trainer gets: three (batch, 1, z, y, x) and two (batch,) tensors; target (0 for none) and size in Å."""
+    """What a trainer gets: three (batch, 1, z, y, x) tensors, and a few numbers of the map that each patch is of.
+
+    Target (0 for none) and voxel size in Å; condition (batch, LENGTH): what a conditioned net is told of the map.
+    """
 
     density: Tensor
     target: Tensor
     weight: Tensor
     voxel_size: Tensor
     row: Tensor
+    condition: Tensor
 
 
 class Opened(Protocol):
@@ -145,6 +154,7 @@ class _Cut(NamedTuple):
     patch: Patch
     voxel_size: float
     row: int
+    condition: Array
 
 
 class _Lane:
@@ -155,9 +165,9 @@ class _Lane:
     ) -> None:
         self._opened, self._epoch, self._stream = opened, epoch, stream
         size, patches = stream.plan.batch, min(len(stream) * stream.plan.batch, epoch.patches)
-        lengths = [_patches_of(range(k, len(stream), LANES), size, patches) for k in range(LANES)]
+        lengths = [patches_of(range(k, len(stream), LANES), size, patches) for k in range(LANES)]
         length, start = lengths[lane], sum(lengths[:lane])
-        self._visits = _part(visits, start, start + length)
+        self._visits = part_of(visits, start, start + length)
         self._order = shuffled(length, stream.plan.buffer, np.random.default_rng([epoch.seed, epoch.epoch, lane]))
         self._wanted = {int(self._order[k]) for k in range(length) if (k // size) * LANES + lane in mine}
         self._cutting = self._cut()
@@ -192,52 +202,19 @@ class _Lane:
             source = self._opened.source(visit.row)
             voxel_size = float(np.prod(stream.cut.voxel_sizes(source.grid, source.lattice))) ** (1 / 3)
             for k, spec in zip(numbers, specs, strict=True):
-                yield _Cut(cut(source, spec, stream.cut), voxel_size, spec.row) if k in self._wanted else None
+                if k not in self._wanted:
+                    yield None
+                    continue
+                told = told_of(source, spec, stream.cut)
+                yield _Cut(cut(source, spec, stream.cut), voxel_size, spec.row, told)
 
 
 def _collated(items: Sequence[_Cut]) -> Batch:
     cubes = (np.stack(parts)[:, None] for parts in zip(*(item.patch for item in items), strict=True))
     density, target, weight = map(torch.from_numpy, cubes)
     voxel_size = torch.tensor([item.voxel_size for item in items], dtype=torch.float32)
-    return Batch(density, target, weight, voxel_size, torch.tensor([item.row for item in items]))
-
-
-def shuffled(count: int, buffer: int, rng: np.random.Generator) -> Any:
-    """Return in which order ``count`` things leave a buffer that they enter in turn.
-
-    Parameters
-    ----------
-    count, buffer : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    (count,) int
-        The k-th to leave is at most the ``k + buffer``-th that entered.
-    """
-    held = list(range(min(buffer, count)))
-    order = np.empty(count, dtype=np.int64)
-    places = rng.integers(max(len(held), 1), size=count)
-    for k, entering in enumerate(range(len(held), count)):
-        order[k], held[places[k]] = held[places[k]], entering
-    order[count - len(held) :] = rng.permutation(np.array(held, dtype=np.int64))
-    return order
-
-
-def _patches_of(batches: range, size: int, patches: int) -> int:
-    """Return how many patches some batches of an epoch hold; the last batch may not be whole."""
-    return sum(min(size, patches - number * size) for number in batches)
-
-
-def _part(visits: list[Visit], start: int, stop: int) -> list[Visit]:
-    """Return the visits that hold the patches from ``start`` to ``stop`` of an epoch, cut where they straddle."""
-    part, position = [], 0
-    for visit in visits:
-        low, high = max(start - position, 0), min(stop - position, visit.count)
-        if low < high:
-            part.append(replace(visit, first=visit.first + low, count=high - low))
-        position += visit.count
-    return part
+    condition = torch.from_numpy(np.stack([item.condition for item in items]))
+    return Batch(density, target, weight, voxel_size, torch.tensor([item.row for item in items]), condition)
 
 
 def patch_batches(stream: PatchStream, threads: int = 1) -> Iterator[Batch]:

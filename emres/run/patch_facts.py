@@ -6,50 +6,66 @@ They are kept in ``DATASET/patches.json`` beside the manifest: taken once a map,
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from scipy import fft
 
 from emres.archive.disk import replaced_file
 from emres.archive.manifest import DataSet, Row
+from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError, MapError
-from emres.model.augment import Spectrum
-from emres.model.cut import MapFacts
-from emres.model.patch_spec import Cells
+from emres.model.cut import CutPlan, MapFacts
 from emres.run.jobs import hash_of_facts
+from emres.run.map_spectra import REACH, spectra_of
 from emres.run.masks import mask_slabs, slabs
-from emres.run.patch_entries import cells_of, check_row, density_pyramid, kinds_of
+from emres.run.patch_entries import check_row, density_pyramid, kinds_of
+from emres.run.prepare import bytes_in_memory, prepare
 from emres.volume.blocks import Box
-from emres.volume.density import Normalisation, RobustStatistics
+from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
+from emres.volume.spectrum import Spectra
 
 Array = np.ndarray[Any, Any]
 
 FILE = "patches.json"
 
-_SAMPLES = 2**20
+_FORMAT = 2
 _SECONDS = 30.0  # of work that a kill may cost
-_SPECTRUM_BOX, _SPECTRUM_BOXES, _SHELLS = 48, 8, 32
+_MEMORY = 2**30  # bytes for the arrays of one map; above it they go to disk
 
 
-def facts_key(dataset: DataSet, row: Row, density: str) -> str:
-    """Return what tells the numbers of one map from those of any other, or of another version of it."""
+def facts_key(dataset: DataSet, row: Row, density: str, voxel_size: float | None = None) -> str:
+    """Return what tells the numbers of one map from those of any other, of another version or on other voxels."""
     group = Store(dataset.store_of(row)).entry(row.entry)
     about = [
         [group.attributes(kind).get("source"), group.attributes(kind).get("statistics")] for kind in kinds_of(density)
     ]
-    return f"{row.store}/{row.entry}/{density}/{hash_of_facts({'maps': about, 'lattice': row.lattice})[:16]}"
+    size = None if row.lattice or voxel_size is None else round(voxel_size, 6)
+    version = hash_of_facts({"maps": about, "lattice": row.lattice, "voxel_size": size})
+    return f"{row.store}/{row.entry}/{density}/{version[:16]}"
 
 
-def take_facts(dataset: DataSet, row: Row, density: str) -> MapFacts:
-    """Stream through a map once: its normalisation, as ``run.prepare`` takes it, and the spectrum of its molecule.
+def size_for(row: Row, cut: CutPlan | None) -> float | None:
+    """Return the voxel size, Å, that the patches of an entry are resampled to; None for its own voxels."""
+    return None if cut is None or cut.voxel_size is None else cut.working_voxel_size(row.voxel_size)
+
+
+def take_facts(dataset: DataSet, row: Row, density: str, voxel_size: float | None = None) -> MapFacts:
+    """Prepare a map as it is prepared for a net, and keep its numbers alone.
+
+    Parameters
+    ----------
+    dataset, row, density
+        Which map.
+    voxel_size : float, optional
+        Å, of the patches; the map's own by default.
 
     Raises
     ------
@@ -58,17 +74,26 @@ def take_facts(dataset: DataSet, row: Row, density: str) -> MapFacts:
     """
     group = check_row(dataset, row)
     source = density_pyramid(group, density)
-    grid, values = source.grid(), source.array()
-    # As run.prepare samples the median: a net is to be given the same numbers when it predicts.
-    statistics = RobustStatistics(max(1, math.ceil((grid.voxels / _SAMPLES) ** (1 / 3))))
+    grid = source.grid()
+    working = grid if row.lattice or voxel_size is None else grid.resampled(voxel_size)
     try:
         masks = _target_slabs(group, row) if row.lattice else mask_slabs(source, "auto")
-        for box, mask in masks:
-            statistics.add(np.asarray(values[box.slices], dtype=np.float32), mask)
-        normalisation = statistics.result()
+        with _scratch(grid, working) as scratch:
+            prepare(source, masks, working, scratch, reach=REACH)
+            normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
+            return MapFacts(normalisation, spectra_of(scratch, working))
     except MapError as error:
         raise MapError(f"{row.entry} cannot be normalised: {error.what}", got=error.got, cure="leave it out") from error
-    return MapFacts(normalisation, _spectrum(values, grid, cells_of(dataset, row), normalisation))
+
+
+@contextmanager
+def _scratch(grid: Grid, working: Grid) -> Iterator[Scratch]:
+    """Yield a place for a map on its way, on disk if it is large."""
+    if bytes_in_memory(grid, working) <= _MEMORY:
+        yield MemoryScratch()
+        return
+    with TemporaryDirectory(prefix="emres-facts-") as folder:
+        yield DiskScratch(Path(folder) / "scratch")
 
 
 def _target_slabs(group: EntryGroup, row: Row) -> Iterator[tuple[Box, Array]]:
@@ -78,47 +103,27 @@ def _target_slabs(group: EntryGroup, row: Row) -> Iterator[tuple[Box, Array]]:
         yield box, np.asarray(target[box.slices]) > 0
 
 
-def _spectrum(values: Any, grid: Grid, cells: Cells, normalisation: Normalisation) -> Spectrum:
-    """Return the mean power spectrum of a few windows evenly spread over the molecule."""
-    chosen = cells.corners[np.linspace(0, len(cells.corners) - 1, _SPECTRUM_BOXES).astype(int)]
-    side = tuple(min(_SPECTRUM_BOX, n) for n in grid.shape)
-    starts = [np.clip(corner - np.array(side) // 2, 0, np.array(grid.shape) - side) for corner in chosen]
-    window = np.ones(side, dtype=np.float32)
-    for axis, n in enumerate(side):
-        window *= np.hanning(n + 2)[1:-1].astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
-    frequency = np.sqrt(
-        sum(
-            (fft.fftfreq(n, size) ** 2).reshape([-1 if k == axis else 1 for k in range(3)])
-            for axis, (n, size) in enumerate(zip(side, grid.voxel_size, strict=True))
-        )
-    )
-    width = float(frequency.max()) / _SHELLS
-    shell = np.minimum((frequency / width).astype(int), _SHELLS - 1).ravel()
-    power = np.zeros(_SHELLS)
-    for start in starts:
-        part = values[tuple(slice(a, a + n) for a, n in zip(start.tolist(), side, strict=True))]
-        spectrum = fft.fftn(normalisation(np.asarray(part, dtype=np.float32)) * window)
-        power += np.bincount(shell, weights=np.square(np.abs(spectrum)).ravel(), minlength=_SHELLS)
-    middles = (np.arange(_SHELLS) + 0.5) * width
-    return Spectrum(tuple(middles.round(6).tolist()), tuple(float(f"{value:.6g}") for value in power))
-
-
 def read_facts(dataset: DataSet) -> dict[str, MapFacts]:
     """Read the numbers of maps that were kept beside the manifest; none where there are none, or they are damaged."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = json.loads((dataset.folder / FILE).read_text(encoding="utf-8"))
         return {
-            key: MapFacts(
-                Normalisation(**value["normalisation"]),
-                Spectrum(tuple(value["spectrum"]["frequency"]), tuple(value["spectrum"]["power"])),
-            )
+            key: MapFacts(Normalisation(**value["normalisation"]), _spectra(value["spectra"]))
             for key, value in found["maps"].items()
+            if found["format_version"] == _FORMAT
         }
     return {}
 
 
+def _spectra(found: dict[str, Any]) -> Spectra:
+    return Spectra(found["voxel_size"], tuple(found["inside"]), tuple(found["outside"]))
+
+
 def gather_facts(
-    dataset: DataSet, rows: Iterable[Row], report: Callable[[str], None] | None = None
+    dataset: DataSet,
+    rows: Iterable[Row],
+    cut: CutPlan | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> dict[str, MapFacts]:
     """Return the numbers of the maps of some rows, taking those that are missing and keeping them for the next time.
 
@@ -126,6 +131,8 @@ def gather_facts(
     ----------
     dataset : DataSet
     rows : iterable of Row
+    cut : CutPlan, optional
+        Of the patches; by default they lie on the voxels of their maps.
     report : callable, optional
         Told the name of every entry whose maps are read.
 
@@ -144,12 +151,13 @@ def gather_facts(
     try:
         for row in rows:
             check_row(dataset, row)
+            size = size_for(row, cut)
             for density in row.densities:
-                key = facts_key(dataset, row, density)
+                key = facts_key(dataset, row, density, size)
                 if key not in facts:
                     if report is not None:
                         report(row.entry)
-                    facts[key] = take_facts(dataset, row, density)
+                    facts[key] = take_facts(dataset, row, density, size)
             if len(facts) > known and time.monotonic() > written + _SECONDS:
                 _write_facts(dataset, facts)
                 written, known = time.monotonic(), len(facts)
@@ -165,4 +173,4 @@ def _write_facts(dataset: DataSet, facts: dict[str, MapFacts]) -> None:
     path = dataset.folder / FILE
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(asdict(value))}" for key, value in facts.items())
     with suppress(OSError, EmresError), replaced_file(path) as part:
-        part.write_text(f'{{"format_version": 1, "maps": {{\n{lines}\n}}}}\n', encoding="utf-8")
+        part.write_text(f'{{"format_version": {_FORMAT}, "maps": {{\n{lines}\n}}}}\n', encoding="utf-8")

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from emres.archive.manifest import DataSet, Row
 from emres.model.chunks import CachedArray, ChunkCache
-from emres.model.cut import MapFacts, Source
+from emres.model.cut import CutPlan, MapFacts, Source
 from emres.model.patch_spec import Cells
 from emres.run.patch_entries import cells_of, check_row, density_pyramid, valid_range
-from emres.run.patch_facts import facts_key, take_facts
+from emres.run.patch_facts import facts_key, size_for, take_facts
 from emres.volume.grid import Grid
 from emres.volume.resample import Sliceable
 
@@ -36,12 +36,15 @@ class DataSetOpener:
         For decoded chunks, in each worker.
     facts : dict
         Key of a map (see :func:`facts_key`) -> its numbers, as far as they are known.
+    cut : CutPlan
+        The voxels of the patches, which the numbers are of.
     """
 
     dataset: DataSet
     rows: tuple[Row, ...]
     cache_bytes: int = CACHE_BYTES
     facts: dict[str, MapFacts] = field(default_factory=dict, compare=False)
+    cut: CutPlan = field(default_factory=CutPlan)
 
     def open(self) -> OpenedDataSet:
         """Open it; nothing is read yet."""
@@ -99,6 +102,7 @@ class OpenedDataSet:
             valid_range(group.attributes(row.target), grid),
             row.p05,
             row.lattice,
+            row.reported,
         )
 
 
@@ -111,9 +115,10 @@ class _Facts(Mapping[str, MapFacts]):
 
     def __getitem__(self, density: str) -> MapFacts:
         if density not in self._found:
-            key = facts_key(self._opener.dataset, self._row, density)
+            size = size_for(self._row, self._opener.cut)
+            key = facts_key(self._opener.dataset, self._row, density, size)
             if key not in self._opener.facts:
-                self._opener.facts[key] = take_facts(self._opener.dataset, self._row, density)
+                self._opener.facts[key] = take_facts(self._opener.dataset, self._row, density, size)
             self._found[density] = self._opener.facts[key]
         return self._found[density]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ def patches(
     epoch: int = 0,
     voxel_size: float | None = None,
     octaves: int = 3,
+    steps: int = 2,
     margin: int = 0,
     augmentation: Augmentation | None = None,
     normalise: bool = True,
@@ -63,9 +64,10 @@ def patches(
     seed, epoch : int
         Another epoch is another draw.
     voxel_size : float, optional
-        Å that maps are resampled to (a model's contract has 1.5), doubled up to ``octaves`` times for coarser maps. By
+        Å that maps are resampled to (the default model's contract has 1.0), or a coarser grid for coarser maps. By
         default patches lie on the voxels of their map.
-    octaves : int
+    octaves, steps : int
+        How many times ``voxel_size`` may be doubled, and how many grids there are an octave.
     margin : int
         Voxels at the faces of a patch whose weight is 0.
     augmentation : Augmentation, optional
@@ -92,8 +94,8 @@ def patches(
 
     found = as_dataset(dataset)
     rows = rows_of(found, split)
-    plan = CutPlan(side, voxel_size, octaves, margin, augmentation or Augmentation(), normalise)
-    opener = DataSetOpener(found, rows, facts=read_facts(found))
+    plan = CutPlan(side, voxel_size, octaves, margin, augmentation or Augmentation(), normalise, steps)
+    opener = DataSetOpener(found, rows, facts=read_facts(found), cut=plan)
     epoch_plan = replace(_epoch_plan(rows, plan, count, seed, epoch), visit=1)
     cells = opener.open().cells
     # Of one entry at a time: a chunk of the arrays is what an entry is read for once.
@@ -112,11 +114,14 @@ def patch_stream(
     *,
     batch: int = 16,
     seed: int = 0,
-    voxel_size: float | None = 1.5,
+    voxel_size: float | None = 1.0,
     octaves: int = 3,
+    steps: int = 2,
     margin: int = 0,
+    normalise: bool = True,
     augmentation: Augmentation | None = USUAL,
     cache_bytes: int = CACHE_BYTES,
+    report: Callable[[str], None] | None = None,
 ) -> PatchStream:
     """Return the batches of a data set for a trainer.
 
@@ -126,7 +131,7 @@ def patch_stream(
 
     Parameters
     ----------
-    dataset, split, side, seed, voxel_size, octaves, margin, augmentation
+    dataset, split, side, seed, voxel_size, octaves, steps, margin, normalise, augmentation
         As for :func:`patches`.
     count : int
         Patches an epoch.
@@ -134,6 +139,8 @@ def patch_stream(
         Patches a batch.
     cache_bytes : int
         For decoded chunks, in each worker.
+    report : callable, optional
+        Told the name of every entry whose maps are read for their numbers.
 
     Returns
     -------
@@ -148,8 +155,8 @@ def patch_stream(
 
     found = as_dataset(dataset)
     rows = rows_of(found, split)
-    plan = CutPlan(side, voxel_size, octaves, margin, augmentation or Augmentation())
-    opener = DataSetOpener(found, rows, cache_bytes, gather_facts(found, rows))
+    plan = CutPlan(side, voxel_size, octaves, margin, augmentation or Augmentation(), normalise, steps)
+    opener = DataSetOpener(found, rows, cache_bytes, gather_facts(found, rows, plan, report), plan)
     return PatchStream(opener, _epoch_plan(rows, plan, count, seed, 0), plan, StreamPlan(batch))
 
 
@@ -205,7 +212,7 @@ def _only(opener: DataSetOpener, row: int) -> DataSetOpener:
     chosen = opener.rows[row]
     name = f"{chosen.store}/{chosen.entry}/"
     facts = {key: value for key, value in opener.facts.items() if key.startswith(name)}
-    return DataSetOpener(replace(opener.dataset, rows=(), made={}), (chosen,), opener.cache_bytes, facts)
+    return DataSetOpener(replace(opener.dataset, rows=(), made={}), (chosen,), opener.cache_bytes, facts, opener.cut)
 
 
 def _cut_group(opener: DataSetOpener, specs: Sequence[PatchSpec], plan: CutPlan) -> Array:

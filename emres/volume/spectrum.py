@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 SIDE = 32  # voxels of a window
 CELL = 8  # voxels: as finely as places are chosen
-SHELLS = 28  # up to the corners of the cube of frequencies; shell j is j / SIDE per voxel
+SHELLS = 29  # 0 is the mean; up to the corners of the cube of frequencies; shell j is j / SIDE per voxel
 NYQUIST = SIDE // 2
 _WINDOWS = 16
 _RING = 3.0  # cells beyond the nearest clear window that still are near
@@ -30,15 +30,15 @@ _RING = 3.0  # cells beyond the nearest clear window that still are near
 
 @dataclass(frozen=True)
 class Spectra:
-    """Mean power of a Fourier coefficient in shells 1 .. 28, each 1/32 per voxel wide; white noise of variance 1 has 1.
+    """Mean power of a Fourier coefficient in shells 0 .. 28, each 1/32 per voxel wide; white noise of variance 1 has 1.
 
     Parameters
     ----------
     voxel_size : float
         Å.
-    inside : (28,) tuple of float
+    inside : (29,) tuple of float
         In windows round voxels of the molecule.
-    outside : (28,) tuple of float
+    outside : (29,) tuple of float
         In windows just beside it; empty where the box has no room for any.
     """
 
@@ -48,11 +48,11 @@ class Spectra:
 
     @property
     def frequency(self) -> Array:
-        """1/Å, (28,): the middle of every shell."""
-        return np.arange(1, SHELLS + 1) / (SIDE * self.voxel_size)
+        """1/Å, (29,): the middle of every shell."""
+        return np.arange(SHELLS) / (SIDE * self.voxel_size)
 
     def filtered(self, gain: Array) -> Spectra:
-        """Return the spectra after every shell's amplitudes were multiplied by a number, (28,)."""
+        """Return the spectra after every shell's amplitudes were multiplied by a number, (29,)."""
         return Spectra(self.voxel_size, *(_times(power, np.square(gain)) for power in (self.inside, self.outside)))
 
     def scaled(self, factor: float) -> Spectra:
@@ -69,8 +69,8 @@ class Spectra:
         return Spectra(self.voxel_size, self.inside, (0.0,) * SHELLS)
 
     @property
-    def variance(self) -> float:
-        """Mean square density in the molecule, as far as it varies within a window."""
+    def mean_square(self) -> float:
+        """Mean square density of the windows in the molecule."""
         return float(np.dot(self.inside, shell_counts()) / SIDE**3)
 
 
@@ -80,17 +80,17 @@ def _times(power: tuple[float, ...], factors: Array) -> tuple[float, ...]:
 
 @lru_cache(maxsize=1)
 def _shells() -> tuple[Array, Array]:
-    """Return the shell of every coefficient of a window (0 for the mean and beyond), and the window's Hann taper."""
+    """Return the shell of every coefficient of a window, and the window's Hann taper."""
     along = fft.fftfreq(SIDE, 1 / SIDE)
     radius = np.rint(np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)).astype(int)
-    taper = np.hanning(SIDE + 2)[1:-1]
+    taper = np.square(np.sin(np.pi * (np.arange(SIDE) + 0.5) / SIDE))  # leaks no farther than the next coefficient
     hann = (taper[:, None, None] * taper[:, None] * taper).astype(np.float32)
     return radius.ravel(), hann
 
 
 def shell_counts() -> Array:
-    """Return how many coefficients of a window lie in each shell, (28,)."""
-    return np.bincount(_shells()[0], minlength=SHELLS + 1)[1 : SHELLS + 1]
+    """Return how many coefficients of a window lie in each shell, (29,)."""
+    return np.bincount(_shells()[0], minlength=SHELLS)
 
 
 def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
@@ -102,18 +102,17 @@ def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
 
     Returns
     -------
-    (28,) tuple of float, rounded to six digits; empty if there are no windows
+    (29,) tuple of float, rounded to six digits; empty if there are no windows
     """
     shell, hann = _shells()
-    total, number = np.zeros(SHELLS + 1), 0
+    total, number = np.zeros(SHELLS), 0
     for window in windows:
-        spectrum = fft.fftn((window - window.mean()) * hann)
-        power = np.square(np.abs(spectrum)).ravel()
-        total += np.bincount(shell, weights=power, minlength=SHELLS + 1)[: SHELLS + 1]
+        power = np.square(np.abs(fft.fftn(window * hann))).ravel()
+        total += np.bincount(shell, weights=power, minlength=SHELLS)
         number += 1
     if not number:
         return ()
-    mean = total[1:] / shell_counts() / float(np.square(hann, dtype=np.float64).sum()) / number
+    mean = total / shell_counts() / float(np.square(hann, dtype=np.float64).sum()) / number
     return tuple(float(f"{value:.6g}") for value in mean)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import fft, ndimage
@@ -12,24 +14,33 @@ from emres.model.augment import (
     ROTATIONS,
     USUAL,
     Augmentation,
-    Spectrum,
     b_factor_gain,
     filtered,
     placed,
+    rms_gain,
     rotated,
     soft_mask,
+    varied_spectra,
     vary,
     with_noise,
 )
+from emres.volume.spectrum import SHELLS, SIDE, Spectra, mean_power
 
 VOXEL_SIZE = 1.5
-FLAT = Spectrum((0.1, 0.2), (1.0, 1.0))
+FLAT = Spectra(VOXEL_SIZE, (1.0,) * SHELLS, (0.5,) * SHELLS)
+
+
+def windows_of(values: np.ndarray) -> list[np.ndarray]:
+    return [
+        values[a : a + SIDE, b : b + SIDE, c : c + SIDE]
+        for a, b, c in itertools.product((0, values.shape[0] - SIDE), repeat=3)
+    ]
 
 
 @pytest.fixture
 def density() -> np.ndarray:
     rng = np.random.default_rng(0)
-    return ndimage.gaussian_filter(rng.normal(size=(40, 40, 40)), 0.8).astype(np.float32)
+    return ndimage.gaussian_filter(rng.normal(size=(40, 40, 40)), 0.8, mode="wrap").astype(np.float32)
 
 
 @pytest.fixture
@@ -84,15 +95,27 @@ def test_a_patch_with_its_context_is_filtered_as_the_map_is() -> None:
 
 
 def test_the_rms_gain_is_the_one_that_the_map_has(density: np.ndarray) -> None:
-    power = np.square(np.abs(fft.fftn(density)))
-    axes = np.meshgrid(*[fft.fftfreq(n, VOXEL_SIZE) for n in density.shape], indexing="ij", sparse=True)
-    frequency = np.sqrt(sum(axis**2 for axis in axes))
-    shell = (frequency / 0.01).astype(int).ravel()
-    sums = np.bincount(shell, weights=power.ravel())
-    spectrum = Spectrum(tuple((np.arange(sums.size) + 0.5) * 0.01), tuple(sums))
+    spectra = Spectra(VOXEL_SIZE, mean_power(windows_of(density)))
     for b_factor in (-60.0, 60.0):
         rms = [np.sqrt(np.square(part).mean()) for part in (filtered(density, b_factor, VOXEL_SIZE), density)]
-        assert spectrum.rms_gain(b_factor, 0.0) == pytest.approx(rms[0] / rms[1], rel=0.01)
+        assert rms_gain(spectra, b_factor, 0.0) == pytest.approx(rms[0] / rms[1], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "plan", [Augmentation(b_factor=(-60.0, -60.0)), Augmentation(noise=0.6), Augmentation(gain=0.4)]
+)
+def test_the_spectra_are_those_of_the_map_that_was_varied(density: np.ndarray, plan: Augmentation) -> None:
+    normalised = density / density.std()
+    before = Spectra(VOXEL_SIZE, mean_power(windows_of(normalised)))
+    varied = vary(normalised, np.ones_like(density), plan, VOXEL_SIZE, (before, 3.0), seed=4)
+    after = np.array(mean_power(windows_of(varied)))
+    found = np.array(varied_spectra(before, plan, 3.0, seed=4).inside)
+    np.testing.assert_allclose(found[1:16], after[1:16], rtol=0.15)
+
+
+def test_a_masked_patch_is_of_a_map_with_nothing_beside_its_molecule() -> None:
+    assert not any(varied_spectra(FLAT, Augmentation(mask=1.0), 3.0, seed=1).outside)
+    assert varied_spectra(FLAT, Augmentation(), 3.0, seed=1) == FLAT
 
 
 def test_noise_is_white_and_the_rms_stays_one() -> None:

@@ -9,16 +9,17 @@ import pytest
 from scipy import ndimage
 
 from emres.errors import UsageError
-from emres.model.augment import USUAL, Augmentation, Spectrum, placed
-from emres.model.cut import CutPlan, MapFacts, Source, cut, working_voxel_size
+from emres.model.augment import USUAL, Augmentation, placed
+from emres.model.cut import CutPlan, MapFacts, Source, cut
 from emres.model.patch_spec import PatchSpec
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
 from emres.volume.resample import fourier_resample
+from emres.volume.spectrum import SHELLS, Spectra
 from tests.model.conftest import contract
 
 GRID = Grid((60, 66, 54), (1.06, 1.06, 1.06), (3.0, -4.0, 0.0))
-FACTS = MapFacts(Normalisation(0.3, 2.0), Spectrum((0.1, 0.3), (1.0, 0.1)))
+FACTS = MapFacts(Normalisation(0.3, 2.0), Spectra(1.5, (1.0,) * SHELLS))
 
 
 def source(grid: Grid = GRID, sigma: float = 1.6, **changes: object) -> Source:
@@ -139,7 +140,8 @@ def test_a_cube_of_a_lattice_comes_whole_alone_and_on_its_own_voxels(augmentatio
 
 def test_the_working_grid_is_the_one_of_the_contract() -> None:
     for size in np.geomspace(0.4, 40, 60):
-        assert working_voxel_size(1.5, 2, size) == contract(voxel_size=1.5, octaves=2).working_voxel_size(size)
+        plan = CutPlan(voxel_size=1.5, octaves=2, steps=2)
+        assert plan.working_voxel_size(size) == contract(voxel_size=1.5, octaves=2, steps=2).working_voxel_size(size)
 
 
 @pytest.mark.parametrize(
