@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rows = real_rows(options.maps)
-    figure, axes = plt.subplots(2 * PAIRS // COLUMNS, COLUMNS, figsize=(2.1 * COLUMNS, 5.2 * PAIRS // COLUMNS))
+    figure, axes = plt.subplots(
+        2 * PAIRS // COLUMNS, COLUMNS, figsize=(2.1 * COLUMNS, 5.2 * PAIRS // COLUMNS), layout="constrained"
+    )
     for k, row in enumerate(rows):
         above, below = axes[2 * (k // COLUMNS)][k % COLUMNS], axes[2 * (k // COLUMNS) + 1][k % COLUMNS]
         resolution, voxel_size = float(row["reported_resolution_A"]), float(row["voxel_size_A"])
@@ -49,7 +51,6 @@ def main() -> None:
         show(above, fullest(real), f"{row['emdb_id']}\n{resolution:g} Å, {voxel_size:g} Å/voxel")
         name, section = simulated(options.models, options.seed + k, resolution, voxel_size)
         show(below, section, f"simulated: {name}\n{resolution:g} Å, {voxel_size:g} Å/voxel")
-    figure.tight_layout(pad=0.4, h_pad=1.0)
     figure.savefig(options.to, dpi=80, pil_kwargs={"optimize": True})
 
 
