@@ -264,7 +264,7 @@ def _estimated(
 def _calibrated(answer: Answer, truth: Truth, counted: Array) -> dict[str, Any] | None:
     if answer.sigma is None:
         return None
-    return asdict(calibration(answer.resolution, np.asarray(answer.sigma), truth.target, counted))
+    return asdict(calibration(answer.resolution, answer.sigma, truth.target, counted))
 
 
 def histogram(target: Array, prediction: Array) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""The model under test, called as a user calls it: by ``emres.predict``, on a whole map."""
+"""The model under test: the steps of ``emres predict``, one after the other, on a map that is in memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.archive.registry import find_model
+from emres.archive.scratch import MemoryScratch, Scratch
 from emres.model.contract import Contract, read_contract
-from emres.run.lazy import predict
+from emres.run.blockwise import BlockJob, create_target, run_blocks
+from emres.run.jobs import resolve_device
+from emres.run.map_spectra import reach_of, what_is_told
+from emres.run.masks import mask_slabs
+from emres.run.prepare import DENSITY, NEEDED, PREDICTION, SPREAD, finest_answer, marked, prepare, restore
+from emres.volume.blocks import Box, plan_blocks
+from emres.volume.grid import Grid, grid_of
+from emres.volume.pyramid import MemoryPyramid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,14 +37,14 @@ class Answer:
     ----------
     resolution : (z, y, x) float32
         Å; 0 outside the mask.
-    sigma : (z, y, x) array, optional
-        Uncertainty, Å, computed when it is looked at; none from a model that has none.
+    sigma : (z, y, x) float32, optional
+        Uncertainty, Å; none from a model that has none.
     warnings : tuple of str
         Why the answer is doubtful.
     """
 
     resolution: Array
-    sigma: Any = None
+    sigma: Array | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -106,14 +114,45 @@ class ModelUnderTest:
         EmresError
             If the map cannot be predicted.
         """
-        settings: dict[str, Any] = {"mask": mask, "device": self.device}
-        if not self.can_be_told:
-            return _answer(predict(volume, self.folder, **settings))
-        settings["reported_resolution"] = reported
-        sigma = predict(volume, self.folder, uncertainty=True, **settings)
-        return _answer(predict(volume, self.folder, **settings), sigma.data)
+        contract, grid = self.contract, grid_of(volume)
+        working = contract.working_grid(grid)
+        source = MemoryPyramid(np.asarray(volume.values, dtype=np.float32), grid)
+        scratch = MemoryScratch()
+        boxes = _boxes(source, mask, volume.attrs.get("contour_level"))
+        prepare(source, boxes, working, scratch, reach=reach_of(contract), normalisation=contract.normalisation)
+        if self.can_be_told:
+            scratch.note(**what_is_told(contract, scratch, working, reported))
+        blocks = self._blocks(scratch, working)
+        create_target(blocks)
+        for _ in run_blocks(blocks):
+            pass
+        resolution = _restored(scratch, grid, working, 0 if contract.cube else finest_answer(grid))
+        if contract.cube:
+            resolution = marked(resolution, source.array())
+        sigma = _restored(scratch, grid, working, 0, SPREAD) if self.can_be_told else None
+        return Answer(resolution, sigma, tuple(scratch.notes().get("warnings", ())))
+
+    def _blocks(self, scratch: Scratch, working: Grid) -> BlockJob:
+        """Return the work of the net: on the whole map, which is in memory."""
+        from emres.model.inference import make_predictor
+
+        contract, size = self.contract, working.voxel_size[0]
+        predictor = make_predictor(self.folder, working_voxel_size=size, device=resolve_device(self.device))
+        predictor = predictor.told(scratch.notes().get("condition", ()))
+        whole = -(-max(working.shape) // contract.multiple) * contract.multiple
+        plan = plan_blocks(working.shape, whole, contract.halo, contract.multiple)
+        also = (SPREAD,) if self.can_be_told else ()
+        return BlockJob(predictor, plan, scratch, (DENSITY, NEEDED), PREDICTION, also=also)
 
 
-def _answer(lazy: xr.DataArray, sigma: Any = None) -> Answer:
-    resolution = np.asarray(lazy.values)
-    return Answer(resolution, sigma, tuple(lazy.attrs.get("warnings", ())))
+def _boxes(source: MemoryPyramid, mask: str | xr.DataArray, contour_level: float | None) -> Any:
+    if isinstance(mask, str):
+        return mask_slabs(source, mask, contour_level)
+    return [(Box((0, 0, 0), source.grid().shape), np.asarray(mask.values) > 0.5)]
+
+
+def _restored(scratch: Scratch, grid: Grid, working: Grid, finest: float, name: str = PREDICTION) -> Array:
+    values = np.zeros(grid.shape, dtype=np.float32)
+    for box, part in restore(scratch, grid, working, finest, name):
+        values[box.slices] = part
+    return values
