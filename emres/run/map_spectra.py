@@ -98,7 +98,11 @@ def reported_resolution(group: EntryGroup) -> float | None:
 def _padded(density: Any, box: Box) -> Array:
     """Return a window, zeros where it reaches beyond the far faces."""
     held = np.asarray(density[box.clipped(_shape(density.shape)).slices], dtype=np.float32)
-    return held if held.shape == box.shape else np.pad(held, [(0, SIDE - n) for n in held.shape])
+    return (
+        held
+        if held.shape == box.shape
+        else np.pad(held, [(0, a - n) for a, n in zip(box.shape, held.shape, strict=True)])
+    )
 
 
 def _shape(values: Any) -> Shape:

@@ -78,19 +78,19 @@ def _times(power: tuple[float, ...], factors: Array) -> tuple[float, ...]:
     return tuple((np.asarray(power) * factors).tolist()) if power else ()
 
 
-@lru_cache(maxsize=1)
-def _shells() -> tuple[Array, Array]:
+@lru_cache(maxsize=4)
+def _shells(side: int) -> tuple[Array, Array]:
     """Return the shell of every coefficient of a window, and the window's Hann taper."""
-    along = fft.fftfreq(SIDE, 1 / SIDE)
+    along = fft.fftfreq(side, 1 / side)
     radius = np.rint(np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)).astype(int)
-    taper = np.square(np.sin(np.pi * (np.arange(SIDE) + 0.5) / SIDE))  # leaks no farther than the next coefficient
+    taper = np.square(np.sin(np.pi * (np.arange(side) + 0.5) / side))  # leaks no farther than the next coefficient
     hann = (taper[:, None, None] * taper[:, None] * taper).astype(np.float32)
     return radius.ravel(), hann
 
 
 def shell_counts() -> Array:
     """Return how many coefficients of a window lie in each shell, (29,)."""
-    return np.bincount(_shells()[0], minlength=SHELLS)
+    return np.bincount(_shells(SIDE)[0], minlength=SHELLS)
 
 
 def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
@@ -98,22 +98,26 @@ def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
 
     Parameters
     ----------
-    windows : iterable of (32, 32, 32) float32
+    windows : iterable of (n, n, n) float32, all alike
+        Of 32^3 voxels; the shells of smaller ones are interpolated.
 
     Returns
     -------
     (29,) tuple of float, rounded to six digits; empty if there are no windows
     """
-    shell, hann = _shells()
-    total, number = np.zeros(SHELLS), 0
+    total: Array | None = None
+    number = 0
     for window in windows:
+        shell, hann = _shells(len(window))
         power = np.square(np.abs(fft.fftn(window * hann))).ravel()
-        total += np.bincount(shell, weights=power, minlength=SHELLS)
+        sums = np.bincount(shell, weights=power) / np.bincount(shell) / float(np.square(hann, dtype=np.float64).sum())
+        total = sums if total is None else total + sums
         number += 1
-    if not number:
+    if total is None:
         return ()
-    mean = total / shell_counts() / float(np.square(hann, dtype=np.float64).sum()) / number
-    return tuple(float(f"{value:.6g}") for value in mean)
+    side = len(window)
+    mean = total if side == SIDE else np.interp(np.arange(SHELLS) / SIDE, np.arange(len(total)) / side, total)
+    return tuple(float(f"{value:.6g}") for value in mean / number)
 
 
 def window_places(cells: Array, shape: Shape) -> tuple[list[Box], list[Box]]:
@@ -129,15 +133,19 @@ def window_places(cells: Array, shape: Shape) -> tuple[list[Box], list[Box]]:
     Returns
     -------
     two lists of Box
-        At most 16 each, of 32^3 voxels; those in the molecule may reach beyond a volume that is smaller.
+        At most 16 each, of 32^3 voxels; those in the molecule may reach beyond a volume that is smaller, those beside
+        it have 24^3 or 16^3 where the box is tight.
     """
     inside = [_window(index * CELL + CELL // 2 - SIDE // 2, shape) for index in _spread(np.argwhere(cells))]
-    return inside, [_window(index * CELL, shape) for index in _spread(_beside(cells, shape))]
+    for side in (SIDE, SIDE - CELL, SIDE - 2 * CELL):
+        found = _spread(_beside(cells, shape, side // CELL))
+        if len(found):
+            return inside, [_window(index * CELL, shape, side) for index in found]
+    return inside, []
 
 
-def _beside(cells: Array, shape: Shape) -> Array:
-    """Return the first cell of every window that is clear of the molecule and near it."""
-    side = SIDE // CELL
+def _beside(cells: Array, shape: Shape, side: int) -> Array:
+    """Return the first cell of every window of so many cells that is clear of the molecule and near it."""
     if bounding_box(cells) is None or min(n // CELL for n in shape) < side:
         return np.empty((0, 3), dtype=int)
     whole = cells[tuple(slice(n // CELL) for n in shape)]
@@ -155,6 +163,6 @@ def _spread(indices: Array) -> Array:
     return indices[np.unique(np.linspace(0, len(indices) - 1, _WINDOWS).astype(int))] if len(indices) else indices
 
 
-def _window(start: Array, shape: Shape) -> Box:
-    z, y, x = (int(np.clip(a, 0, max(n - SIDE, 0))) for a, n in zip(start, shape, strict=True))
-    return Box((z, y, x), (z + SIDE, y + SIDE, x + SIDE))
+def _window(start: Array, shape: Shape, side: int = SIDE) -> Box:
+    z, y, x = (int(np.clip(a, 0, max(n - side, 0))) for a, n in zip(start, shape, strict=True))
+    return Box((z, y, x), (z + side, y + side, x + side))

@@ -79,6 +79,17 @@ def test_windows_stay_in_a_volume_whose_sides_are_no_multiples(cells: np.ndarray
     assert all(box.clipped(shape) == box for box in (*inside, *outside))
 
 
+def test_smaller_windows_say_the_same_of_a_tighter_box() -> None:
+    power = [mean_power(noise(k, scale=2.0)[:side, :side, :side] for k in range(40)) for side in (16, 24)]
+    np.testing.assert_allclose(np.array(power)[:, 4:22], 4.0, rtol=0.1)
+    cells = np.zeros((8, 8, 8), dtype=bool)
+    cells[2:6, 2:6, 2:6] = True
+    outside = window_places(cells, (64, 64, 64))[1]
+    assert {box.shape for box in outside} == {(16, 16, 16)}
+    molecule = np.kron(cells, np.ones((CELL,) * 3)).astype(bool)
+    assert not any(molecule[box.slices].any() for box in outside)
+
+
 def test_a_tight_box_has_no_window_beside_its_molecule() -> None:
     cells = np.ones((5, 5, 5), dtype=bool)
     inside, outside = window_places(cells, (40, 40, 40))
