@@ -195,8 +195,8 @@ def _over_maps(errors: Sequence[MapErrors], statistic: Any) -> dict[str, float]:
     return {name: float(statistic(values)) if values.size else float("nan") for name, values in finite.items()}
 
 
-def markdown_table(rows: Mapping[str, Mapping[str, float | None]], columns: Sequence[str]) -> str:
-    """Lay out named rows of numbers as a Markdown table.
+def markdown_table(rows: Mapping[str, Mapping[str, float | str | None]], columns: Sequence[str]) -> str:
+    """Lay out named rows of numbers, or words, as a Markdown table.
 
     Examples
     --------
@@ -211,7 +211,9 @@ def markdown_table(rows: Mapping[str, Mapping[str, float | None]], columns: Sequ
     return "\n".join(lines)
 
 
-def _cell(value: float | None) -> str:
+def _cell(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value
     if value is None or not np.isfinite(value):
         return "-"
     # Rounding first: a shift of -0.001 is no "-0.00".

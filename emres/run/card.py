@@ -12,7 +12,7 @@ from typing import Any
 from emres.archive.disk import replaced_file
 from emres.model.contract import Contract
 from emres.model.evaluate import markdown_table
-from emres.run.evaluate_report import failed, held_out, real_maps, robustness
+from emres.run.evaluate_report import failed, held_out, real_maps, robustness, wanted
 
 _LONG = 60  # items of a list that are told one by one
 _SKIPPED = ("held_out", "real_maps", "about", "limits")
@@ -46,6 +46,7 @@ def card(contract: Contract, evaluation: Mapping[str, Any]) -> str:
     parts = [f"# {contract.name_version}", str(contract.training.get("about", "")), what_it_is(contract)]
     parts += ["## Training", told(training)] if training else []
     sections = {
+        "Wanted and found": wanted(evaluation),
         "Held-out maps": held_out(evaluation).replace("\n## ", "\n### "),
         "Robustness": robustness(evaluation),
         "Real maps": real_maps(evaluation),

@@ -19,6 +19,7 @@ from emres.run.evaluate_report import write_report
 from emres.run.evaluate_robust import robustness_table
 from emres.run.evaluate_steps import FORMAT, MAPS, NOISE, REAL, ROBUSTNESS, Step, done, steps
 from emres.run.evaluate_tables import degradation, density_tables, errors_table, verdicts
+from emres.run.evaluate_wanted import checks
 from emres.run.kept import plain
 from emres.run.outcome import Outcome, Report, no_report
 
@@ -73,7 +74,7 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
     dict
         ``model``, ``dataset``, ``densities`` (``average`` and ``map``: see
         :func:`emres.run.evaluate_tables.density_tables`), ``degradation``, ``noise_floor``, ``robustness``, ``real``,
-        ``failed`` (what -> why), ``notes``, ``maps``.
+        ``failed`` (what -> why), ``notes``, ``maps``, ``checks`` (what is wanted and what was found).
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     failed = {}
@@ -85,7 +86,7 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
     records = found.get(MAPS, [])
     failed |= {f"{one['entry']} ({name})": why for one in records for name, why in one["failures"].items()}
     densities = {name: density_tables(records, name) for name in ("average", "map")}
-    return {
+    measured = {
         "format": FORMAT,
         "program": f"emres {__version__}",
         "model": plan.model.facts(),
@@ -100,6 +101,7 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
         "notes": _notes(records),
         "maps": [_short(record) for record in records],
     }
+    return {**measured, "checks": checks(measured)}
 
 
 def _dataset_facts(plan: EvaluationPlan) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def _pictures(evaluation: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
     name, drawn = evaluation["model"]["model"], {}
     for density, found in evaluation["densities"].items():
-        histogram, title = found["histogram"], f"{name}: {TITLES[density].lower()}, {found['maps']} maps"
+        histogram, title = found["histogram"], f"{name}: {TITLES[density].lower()}, {_maps(found['maps'])}"
         path = agreement_picture(histogram["cells"], histogram["step"], folder / f"scatter_{density}.png", title=title)
         drawn[density] = path.name
         if calibrated := found["calibration"].get(BLIND):
@@ -76,7 +76,8 @@ def markdown(evaluation: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     pictures : mapping
         Part -> file name.
     """
-    parts = [f"# How well {evaluation['model']['model']} does", _made_by(evaluation), held_out(evaluation, pictures)]
+    parts = [f"# How well {evaluation['model']['model']} does", _made_by(evaluation), wanted(evaluation)]
+    parts.append(held_out(evaluation, pictures))
     for title, section in (("Robustness", robustness), ("Real maps", real_maps), ("What failed", failed)):
         if text := section(evaluation):
             parts += [f"## {title}", text]
@@ -85,9 +86,23 @@ def markdown(evaluation: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _maps(count: int) -> str:
+    return "1 map" if count == 1 else f"{count} maps"
+
+
 def _made_by(evaluation: Mapping[str, Any]) -> str:
     digest = evaluation["model"]["weights_sha256"][:16]
     return f"Written by `emres evaluate` of {evaluation['program']}; weights sha256 {digest}…"
+
+
+def wanted(evaluation: Mapping[str, Any]) -> str:
+    """Return the table of what is wanted of a model beside what was found; empty where nothing was measured."""
+    lines = ["| wanted | | found | |", "|---|---|---|---|"]
+    words = {True: "met", False: "missed", None: "not measured"}
+    for check in evaluation["checks"]:
+        found = _or_dash(check["found"])
+        lines.append(f"| {check['what']} | {check['wanted']} | {found} | {words[check['met']]} |")
+    return "\n".join(lines) if evaluation["checks"] else ""
 
 
 def held_out(evaluation: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
@@ -109,7 +124,7 @@ def held_out(evaluation: Mapping[str, Any], pictures: Mapping[str, str] | None =
 
 def _density(found: Mapping[str, Any]) -> list[str]:
     table = {name: {"maps": row["maps"], **_columns(row)} for name, row in found["table"].items()}
-    covered = f"{found['maps']} maps; the model answers in {100 * found['covered']:.1f} % of the target's voxels."
+    covered = f"{_maps(found['maps'])}; the model answers in {100 * found['covered']:.1f} % of the target's voxels."
     if found["warned"]:
         covered += f" It warns of {found['warned']} of them."
     parts = [covered, markdown_table(table, ["maps", *_COLUMNS]), verdict(found["verdicts"])]
@@ -146,7 +161,7 @@ def verdict(found: Mapping[str, Any]) -> str:
     if found.get("wide_maps") and found["wide_spearman"] is not None:
         than = "better" if found["wide_spearman"] > (found["wide_spearman_of_rms"] or 0) else "worse"
         said.append(
-            f"In the {found['wide_maps']} maps with a spread over 1.5 Å it ranks voxels {than} (Spearman "
+            f"In {_maps(found['wide_maps'])} with a spread over 1.5 Å it ranks voxels {than} (Spearman "
             f"{found['wide_spearman']:.2f}) than minus the local rms does ({found['wide_spearman_of_rms'] or 0:.2f})."
         )
     return " ".join(said)
@@ -171,12 +186,12 @@ def _across(evaluation: Mapping[str, Any]) -> list[str]:
             for name in (BLIND, TOLD)
             if name in found
         )
-        parts.append(f"As deposited against plain, {found['maps']} maps, difference of MAE: {more}.")
+        parts.append(f"As deposited against plain, {_maps(found['maps'])}, difference of MAE: {more}.")
     for found in evaluation["noise_floor"].values():
         mean = found["mean"]
         parts.append(
             f"Noise floor: the target of the same simulation with other noise differs by {mean['mae']:.2f} Å "
-            f"(MAE, mean over {found['maps']} maps; Spearman {mean['spearman']:.2f})."
+            f"(MAE, mean over {_maps(found['maps'])}; Spearman {mean['spearman']:.2f})."
         )
     notes = [f"* {sentence} ({count} entries)" for sentence, count in evaluation["notes"].items()]
     return [*parts, *(["\n".join(["Not to be had:", "", *notes])] if notes else [])]
@@ -188,13 +203,18 @@ def robustness(evaluation: Mapping[str, Any]) -> str:
     if not table:
         return ""
     rows = {
-        name: {"maps": row["maps"], "wanted": row["wanted"], "largest shift of the median, Å": row["worst"],
+        name: {"maps": row["maps"], "wanted": row["wanted"], "largest shift of the median, Å": _fine(row["worst"]),
                "mean difference, Å": row["difference"], "warned": row["warned"], "kept": row["kept"]}
         for name, row in table.items()
     }  # fmt: skip
     said = "Changed maps against the map itself, over the voxels that both answer; kept: share of maps whose median "
     said += "moved by no more than is wanted, or that were warned of where the change is one that depositors make."
     return f"{said}\n\n{markdown_table(rows, list(next(iter(rows.values()))))}"
+
+
+def _fine(value: float | None) -> str:
+    """Write a shift so that 0.052 is seen to be more than 0.05."""
+    return "-" if value is None else f"{round(value, 3) + 0.0:.3f}"
 
 
 def real_maps(evaluation: Mapping[str, Any]) -> str:

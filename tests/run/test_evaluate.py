@@ -253,6 +253,18 @@ def test_a_card_tells_training_and_measurement_and_no_number_beside(plan_of) -> 
     assert told({"empty": {}}) == "* empty: "
 
 
+def test_what_is_wanted_stands_beside_what_was_found(plan_of, tmp_path: Path) -> None:
+    checks = evaluate(plan_of(FakeModel(wrong=0.45))).evaluation["checks"]
+    found = {(check["what"], check["wanted"]): check for check in checks}
+    assert found["plain, model: MAE, Å", "<= 0.40"]["met"] is False
+    assert found["as deposited, model: MAE, Å", "<= 0.50"]["met"] is True
+    assert found[f"plain, {TOLD}: MAE, Å", "<= 0.40"]["found"] == pytest.approx(0.1, abs=1e-4)
+    assert found["plain, model: share within one sigma", "0.60 to 0.76"]["met"] is False
+    assert found["as deposited against plain, model: MAE, Å", "<= 0.10"]["met"] is True
+    text = (tmp_path / "out/evaluation.md").read_text(encoding="utf-8")
+    assert "| plain, model: MAE, Å | <= 0.40 | 0.45 | missed |" in text
+
+
 def test_the_words_follow_the_numbers(plan_of) -> None:
     evaluation = evaluate(plan_of(FakeModel(wrong=2.0))).evaluation
     assert "which beats it" in markdown(evaluation, {})
