@@ -20,7 +20,6 @@ from typing import Any, cast
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from emres.errors import UsageError
 from emres.model.loader import Batch, PatchStream, patch_batches
 from emres.model.ranks import Ranks
 from emres.model.train_plan import TrainPlan
@@ -82,12 +81,7 @@ class Feed:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if self.plan.parts % self.ranks.size:
-            raise UsageError(
-                "a batch cannot be shared evenly",
-                got=f"{self.plan.parts} parts, {self.ranks.size} processes",
-                cure="set parts to a multiple of the processes that divides the batch",
-            )
+        self.plan.check_shares(self.ranks.size)
 
     def __call__(self, step: int) -> Iterator[Batch]:
         """Yield this process' share of the batch of every step, on its device."""

@@ -83,7 +83,7 @@ class SharedBatchNorm3d(nn.BatchNorm3d):
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
-            return self._shared(input.float()).to(input.dtype)
+            return self._shared(input.to(self.weight.dtype)).to(input.dtype)
 
     def _shared(self, features: Tensor) -> Tensor:
         dimensions, shape = (0, 2, 3, 4), (1, -1, 1, 1, 1)

@@ -8,7 +8,7 @@ import torch
 
 from emres.model.train_plan import TrainPlan
 
-_START, _END = 1 / 25, 1e-5  # of the highest rate
+_START, _END = 1 / 25, 1 / 25e4  # of the highest rate
 _MOMENTA = (0.95, 0.85)  # of a cycle: at the lowest and at the highest rate
 _USUAL_MOMENTUM = 0.9
 
@@ -32,11 +32,13 @@ def rate_at(plan: TrainPlan, step: int) -> float:
 
     Examples
     --------
-    >>> plan = TrainPlan(steps=101, learning_rate=1.0, warm_up=0.5)
-    >>> [round(rate_at(plan, step), 2) for step in (0, 25, 50, 75, 100)]
-    [0.04, 0.52, 1.0, 0.5, 0.0]
+    >>> plan = TrainPlan(steps=102, learning_rate=1.0, warm_up=0.5)
+    >>> [round(rate_at(plan, step), 2) for step in (0, 25, 50, 101)]
+    [0.04, 0.52, 1.0, 0.0]
     """
-    return float(plan.learning_rate or 0) * _height(plan, step)
+    up, along = _place(plan, step)
+    lowest = _START if up else _END
+    return float(plan.learning_rate or 0) * (lowest + (1 - lowest) * along)
 
 
 def momentum_at(plan: TrainPlan, step: int) -> float:
@@ -44,7 +46,7 @@ def momentum_at(plan: TrainPlan, step: int) -> float:
     if plan.schedule != "one-cycle":
         return _USUAL_MOMENTUM
     low, high = _MOMENTA
-    return low + (high - low) * _height(plan, step)
+    return low + (high - low) * _place(plan, step)[1]
 
 
 def set_rate(optimizer: torch.optim.AdamW, plan: TrainPlan, step: int) -> float:
@@ -55,13 +57,12 @@ def set_rate(optimizer: torch.optim.AdamW, plan: TrainPlan, step: int) -> float:
     return rate
 
 
-def _height(plan: TrainPlan, step: int) -> float:
-    """Return the rate over the highest rate."""
-    top = plan.warm_up * (plan.steps - 1)
+def _place(plan: TrainPlan, step: int) -> tuple[bool, float]:
+    """Return whether the rate still rises, and how high it is between its lowest and its highest."""
+    top = max(plan.warm_up * plan.steps - 1, 0)
     if step < top:
-        along = step / top
-        return _START + (1 - _START) * (along if plan.schedule == "cosine" else _half_cosine(along))
-    return 1 + (_END - 1) * _half_cosine((step - top) / max(plan.steps - 1 - top, 1))
+        return True, step / top if plan.schedule == "cosine" else _half_cosine(step / top)
+    return False, 1 - _half_cosine((step - top) / max(plan.steps - 1 - top, 1))
 
 
 def _half_cosine(along: float) -> float:

@@ -60,7 +60,8 @@ class TrainPlan:
     Parameters
     ----------
     architecture : str
-        ``compact_unet``, ``legacy_dropout``, ``legacy_batchnorm`` or another that ``build_net`` knows.
+        ``conditioned_unet``, ``compact_unet``, ``legacy_dropout``, ``legacy_batchnorm`` or another that ``build_net``
+        knows.
     arguments : dict
         Integers of its constructor.
     name, version : str
@@ -76,8 +77,8 @@ class TrainPlan:
         Voxels of a patch, and of its faces that do not count; as the architecture wants them.
     voxel_size : float, optional
         Å of the finest grid that maps are resampled to; None for nets of the map's own voxels.
-    octaves : int
-        How many times it is doubled for coarser maps.
+    octaves, octave_steps : int
+        How many times it may be doubled for coarser maps, and how many grids there are an octave.
     valid_range : (float, float)
         Finest and coarsest answer, voxels of the working grid.
     augmentation : Augmentation, optional
@@ -106,7 +107,7 @@ class TrainPlan:
         Steps.
     """
 
-    architecture: str = "compact_unet"
+    architecture: str = "conditioned_unet"
     arguments: dict[str, int] = field(default_factory=dict)
     name: str = ""
     version: str = "1"
@@ -117,9 +118,10 @@ class TrainPlan:
     epoch_steps: int = 500
     side: int | None = None
     margin: int | None = None
-    voxel_size: float | None = 1.5
+    voxel_size: float | None = 1.0
     octaves: int = 3
-    valid_range: tuple[float, float] = (2.0, 12.0)
+    octave_steps: int = 2
+    valid_range: tuple[float, float] = (2.0, 20.0)
     augmentation: Augmentation | None = None
     learning_rate: float | None = None
     schedule: str = "one-cycle"
@@ -136,7 +138,7 @@ class TrainPlan:
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "parts", "epoch_steps", "evaluate_every", "validation_patches"):
+        for name in ("steps", "batch", "parts", "octave_steps", "epoch_steps", "evaluate_every", "validation_patches"):
             _check(getattr(self, name) >= 1, self, name, "1 or more")
         for name in ("seed", "octaves", "patience", "checkpoint_every", "weight_decay", "spread"):
             _check(getattr(self, name) >= 0, self, name, "0 or more")
@@ -152,6 +154,20 @@ class TrainPlan:
     def kind(self) -> Kind:
         """What the architecture wants."""
         return KINDS.get(self.architecture, Kind(self.architecture))
+
+    def check_shares(self, processes: int) -> None:
+        """Check that a batch can be shared evenly.
+
+        Raises
+        ------
+        UsageError
+        """
+        if self.parts % processes:
+            raise UsageError(
+                "a batch cannot be shared evenly",
+                got=f"{self.parts} parts, {processes} processes",
+                cure="set parts to a multiple of the processes that divides the batch",
+            )
 
     def settled(self) -> TrainPlan:
         """Return the plan with nothing left open: what the architecture wants stands where nothing was said.

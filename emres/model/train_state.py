@@ -73,10 +73,10 @@ class TrainState:
                     mine.copy_(other)
 
     def looked(self, found: Mapping[str, float], rate: float) -> None:
-        """Take in what a look at the validation patches found; without any the last weights are the best."""
+        """Take in what a look at the validation patches found; without patches the last weights are the best."""
         look = {"step": self.step, "rate": rate, "loss": _mean_since(self.losses, self.looks), **found}
         self.looks.append(look)
-        if not self.best or not look.get("mae", -math.inf) >= self.best.get("mae", -math.inf):
+        if not self.best or "mae" not in look or look["mae"] < self.best.get("mae", math.inf):
             self.best = look
             self.best_weights = {key: value.cpu().clone() for key, value in self.average.state_dict().items()}
 
@@ -130,8 +130,9 @@ class TrainState:
             "best": self.best,
             "about": about,
         }
-        written = {"emres": json.dumps(record, ensure_ascii=False), "sha256": _digest(tensors)}
-        return safetensors.torch.save(tensors, written)
+        told = json.dumps(record, ensure_ascii=False)
+        # One item: several would be written in any order, and the same state is to be the same bytes.
+        return safetensors.torch.save(tensors, {"emres": json.dumps([_digest(tensors, told), told])})
 
     def restore(self, content: Checkpoint) -> None:
         """Go back to where :meth:`to_bytes` was called.
@@ -183,9 +184,9 @@ class Checkpoint:
     def __init__(self, content: bytes, source: str = "the checkpoint") -> None:
         try:
             tensors = safetensors.torch.load(content)
-            written = _metadata(content)
-            record = json.loads(written["emres"])
-            right, version = written["sha256"] == _digest(tensors), int(record["format_version"])
+            digest, told = json.loads(_metadata(content)["emres"])
+            right, record = digest == _digest(tensors, told), json.loads(told)
+            version = int(record["format_version"])
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
             raise _damaged(source) from error
         if version > FORMAT_VERSION:
@@ -209,8 +210,8 @@ def _metadata(content: bytes) -> dict[str, str]:
     return dict(json.loads(content[8 : 8 + length])["__metadata__"])
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    whole = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], told: str) -> str:
+    whole = hashlib.sha256(told.encode())
     for key in sorted(tensors):
         whole.update(key.encode())
         whole.update(tensors[key].contiguous().view(-1).view(torch.uint8).numpy().data)

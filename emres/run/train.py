@@ -12,10 +12,11 @@ from emres.archive.disk import disk_errors, only_writer
 from emres.archive.manifest import DataSet, read_dataset
 from emres.errors import ModelError, UsageError
 from emres.model.contract import CONTRACT_FILE
+from emres.model.familiar import familiar_of
 from emres.model.train_plan import TrainPlan
-from emres.run.train_bundle import contract_for, fresh_net, write_model
+from emres.run.train_bundle import contract_for, fresh_net, provenance, write_model
 from emres.run.train_config import Training
-from emres.run.train_data import dataset_hash, training_stream, validation_stream
+from emres.run.train_data import dataset_hash, training_conditions, training_stream, validation_stream
 from emres.run.train_files import CHECKPOINT, NoFiles, TrainFiles, read_checkpoint, remove_leftovers
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
     if ranks.first:
         files.history(state)
         files.draw(state)
-        write_model(training, contract, state, dataset, plan, ranks, factor)
+        known = provenance(state, dataset, plan, ranks)
+        like = familiar_of(training_conditions(stream)) if contract.conditioned else {}
+        write_model(training, replace(contract, training=known, spread_factor=factor, familiar=like), state)
     ranks.agreed()
     return _facts(training, state, contract, resumed, validation)
 
@@ -163,7 +166,10 @@ def _only_here(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder / CHECKPOINT):
         remove_leftovers(folder)
-        yield
+        try:
+            yield
+        finally:
+            remove_leftovers(folder)
 
 
 @contextmanager

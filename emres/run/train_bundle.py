@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from emres import __version__
 from emres.archive.disk import disk_errors
 from emres.archive.manifest import DataSet, Row, counts
-from emres.model.contract import ANGSTROM, MIN_MAX, Contract
+from emres.model.contract import ANGSTROM, LOG_VOXELS, MIN_MAX, WITH_SPREAD, Contract
 from emres.model.train_plan import TrainPlan
 from emres.run.train_config import Training
 from emres.run.train_data import split_lists, usual_resolution
@@ -94,8 +93,9 @@ def contract_for(plan: TrainPlan, net: nn.Module, folder_name: str) -> Contract:
             bytes_per_voxel=_CUBE_BYTES, normalisation=MIN_MAX, output=ANGSTROM, cube=plan.kind.cube,
         )  # fmt: skip
     return Contract(
-        **named, voxel_size=plan.voxel_size or 1.0, octaves=plan.octaves, multiple=multiple,
+        **named, voxel_size=plan.voxel_size or 1.0, octaves=plan.octaves, steps=plan.octave_steps, multiple=multiple,
         halo=-(-radius // multiple) * multiple, valid_range=plan.valid_range, bytes_per_voxel=bytes_per_voxel(net),
+        output=WITH_SPREAD if getattr(net, "conditioned", False) else LOG_VOXELS,
     )  # fmt: skip
 
 
@@ -129,16 +129,8 @@ def _put_out(net: nn.Module) -> int:
     return total
 
 
-def write_model(
-    training: Training,
-    contract: Contract,
-    state: TrainState,
-    dataset: DataSet,
-    plan: TrainPlan,
-    ranks: Ranks,
-    factor: float,
-) -> Contract:
-    """Write the bundle of the averaged net, and return its contract.
+def write_model(training: Training, contract: Contract, state: TrainState) -> Contract:
+    """Write the bundle of the averaged net, and return its contract as it was written.
 
     Raises
     ------
@@ -147,16 +139,11 @@ def write_model(
     """
     from emres.model.bundle import save_bundle
 
-    known = provenance(training, state, dataset, plan, ranks)
-    calibrated: dict[str, Any] = {"spread_factor": factor} if hasattr(contract, "spread_factor") else {}
-    whole = replace(contract, training=known, **calibrated)
     with disk_errors(training.to):
-        return save_bundle(training.to, state.average.cpu(), whole, card(whole))
+        return save_bundle(training.to, state.average.cpu(), contract, card(contract))
 
 
-def provenance(
-    training: Training, state: TrainState, dataset: DataSet, plan: TrainPlan, ranks: Ranks
-) -> dict[str, Any]:
+def provenance(state: TrainState, dataset: DataSet, plan: TrainPlan, ranks: Ranks) -> dict[str, Any]:
     """Return where weights come from, as JSON values: plan, data, length, errors, hardware and software."""
     import torch
 

@@ -46,6 +46,7 @@ class Training:
         if self.processes < 1 or min(self.threads, self.workers) < 0:
             got = f"{self.processes} processes, {self.threads} threads, {self.workers} workers"
             raise UsageError("a training cannot be carried out like this", got=got)
+        self.plan.check_shares(self.processes)
 
 
 def read_training(path: Path | None, given: Mapping[str, Any]) -> Training:

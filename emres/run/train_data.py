@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,13 @@ import numpy as np
 from emres.archive.manifest import SPLITS, DataSet, Row
 from emres.archive.store import Store
 from emres.model.augment import Augmentation
-from emres.model.cut import working_voxel_size
+from emres.model.contract import working_voxel_size
+from emres.model.cut import Source
 from emres.model.train_plan import TrainPlan
 from emres.run.jobs import hash_of_facts
 from emres.run.masks import slabs
-from emres.run.patch_entries import density_pyramid
-from emres.run.patch_facts import facts_key
-from emres.run.patch_sources import DataSetOpener
+from emres.run.patch_entries import density_pyramid, kinds_of
+from emres.run.patch_sources import DataSetOpener, OpenedDataSet
 from emres.run.patches import patch_stream
 from emres.volume.density import Normalisation, RunningStatistics
 
@@ -58,20 +59,21 @@ def _stream(
         seed=plan.seed,
         voxel_size=plan.voxel_size,
         octaves=plan.octaves,
+        steps=plan.octave_steps,
         margin=plan.margin or 0,
         augmentation=augmentation,
     )
     if plan.kind.cube:
         opener = stream.opener
         assert isinstance(opener, DataSetOpener)
-        stream.opener = replace(opener, facts=_to_0_1(opener))
+        stream.opener = ScaledOpener(opener, _to_0_1(opener))
     return stream
 
 
-def _to_0_1(opener: DataSetOpener) -> dict[str, Any]:
-    """Return the facts of maps with another normalisation: from their minimum to their maximum is 0..1."""
-    facts = {}
-    for row in opener.rows:
+def _to_0_1(opener: DataSetOpener) -> dict[tuple[int, str], Normalisation]:
+    """Return, for every row and density, what takes a whole map to 0..1."""
+    scales = {}
+    for number, row in enumerate(opener.rows):
         group = Store(opener.dataset.store_of(row)).entry(row.entry)
         for density in row.densities:
             source, running = density_pyramid(group, density), RunningStatistics()
@@ -79,10 +81,66 @@ def _to_0_1(opener: DataSetOpener) -> dict[str, Any]:
             for box in slabs(source.grid()):
                 running.add(np.asarray(values[box.slices], dtype=np.float32))
             found = running.result()
-            key = facts_key(opener.dataset, row, density)
-            scaled = Normalisation(found.minimum, found.maximum - found.minimum)
-            facts[key] = replace(opener.facts[key], normalisation=scaled)
-    return facts
+            scales[number, density] = Normalisation(found.minimum, found.maximum - found.minimum)
+    return scales
+
+
+@dataclass(frozen=True)
+class ScaledOpener:
+    """Opens a data set with other normalisations of its maps.
+
+    Parameters
+    ----------
+    opener : DataSetOpener
+    scales : dict
+        Row and density -> its normalisation.
+    """
+
+    opener: DataSetOpener
+    scales: dict[tuple[int, str], Normalisation]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of one side of the split."""
+        return self.opener.rows
+
+    def open(self) -> ScaledDataSet:
+        """Open it; nothing is read yet."""
+        return ScaledDataSet(self.opener.open(), self.scales)
+
+
+class ScaledDataSet:
+    """One side of a data set, open in one worker, with other normalisations."""
+
+    def __init__(self, opened: OpenedDataSet, scales: dict[tuple[int, str], Normalisation]) -> None:
+        self._opened, self._scales = opened, scales
+        self.cells = opened.cells
+
+    def source(self, row: int) -> Source:
+        """Return what patches of a row are cut from."""
+        found = self._opened.source(row)
+        facts = {
+            density: replace(found.facts[density], normalisation=self._scales[row, density])
+            for density in found.densities
+        }
+        return replace(found, facts=facts)
+
+
+def training_conditions(stream: PatchStream, most: int = 2000) -> np.ndarray:
+    """Return what nets are told of the maps of training patches, but for a reported resolution: (patches, LENGTH)."""
+    from emres.model.epoch import draw_patches, plan_visits
+    from emres.model.told import told_of
+
+    opened, epoch, found = stream.opener.open(), replace(stream.epoch, epoch=0), []
+    visits = plan_visits(stream.opener.rows, epoch)
+    each = -(-most // len(visits))
+    for visit in visits[:most]:
+        source = opened.source(visit.row)
+        specs = draw_patches(visit, stream.opener.rows[visit.row], opened.cells, epoch)
+        found += [told_of(source, spec, stream.cut) for spec in itertools.islice(specs, each)]
+    conditions = np.stack(found)
+    conditions[:, -2:] = 0
+    return conditions
 
 
 def dataset_hash(dataset: DataSet) -> str:
@@ -92,7 +150,8 @@ def dataset_hash(dataset: DataSet) -> str:
         group = Store(dataset.store_of(row)).entry(row.entry)
         target = group.attributes(row.target) if group.has(row.target) else {}
         told = [target.get(name) for name in ("fingerprint", "statistics", "parameters")]
-        maps = [facts_key(dataset, row, density) for density in row.densities] if group.exists() else []
+        kinds = [kind for density in row.densities for kind in kinds_of(density) if group.has(kind)]
+        maps = [[kind, *map(group.attributes(kind).get, ("source", "statistics"))] for kind in kinds]
         about.append([asdict(row), maps, told])
     return hash_of_facts({"rows": about})
 
@@ -113,5 +172,5 @@ def usual_resolution(rows: Sequence[Row], plan: TrainPlan) -> float:
     """Return the median resolution of some rows: of a net that answers in Å that; else the logarithm of its voxels."""
     if plan.voxel_size is None:
         return float(np.median([row.resolution for row in rows]))
-    sizes = [working_voxel_size(plan.voxel_size, plan.octaves, row.voxel_size) for row in rows]
+    sizes = [working_voxel_size(row.voxel_size, plan.voxel_size, plan.octaves, plan.octave_steps) for row in rows]
     return float(np.median([np.log(row.resolution / size) for row, size in zip(rows, sizes, strict=True)]))

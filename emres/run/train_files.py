@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT, HISTORY, CURVES, EXAMPLES = "checkpoint.safetensors", "history.json", "curves.png", "examples.png"
 
-_SECONDS = 20.0  # between two pictures
+_SECONDS = 30.0  # between two pictures
 
 
 class NoFiles:
@@ -56,7 +56,7 @@ class TrainFiles:
     about: Mapping[str, Any]
     tell: Callable[[Moment], None]
     examples: Callable[[TrainState], Shown | None] | None = None
-    _drawn: float = field(default=0.0, repr=False)
+    _drawn: float = field(default_factory=time.monotonic, repr=False)
 
     def told(self, moment: Moment) -> None:
         """Pass on what there is to tell."""
@@ -122,6 +122,8 @@ def remove_leftovers(folder: Path) -> None:
     for name in (CHECKPOINT, HISTORY, CURVES, EXAMPLES):
         for part in folder.glob(f".{name}*.part"):
             part.unlink(missing_ok=True)
+    for part in folder.glob("*.partial"):  # of the bundle's three files
+        part.unlink(missing_ok=True)
 
 
 def read_checkpoint(folder: Path, plan: TrainPlan, dataset: Mapping[str, Any]) -> Checkpoint | None:
