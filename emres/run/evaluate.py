@@ -6,12 +6,15 @@ What was measured of one map is kept, so that a killed evaluation goes on; one m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from emres import __version__
 from emres.archive.disk import disk_errors, only_writer, replaced_file
+from emres.errors import StoreError
 from emres.run.evaluate_baselines import LOCAL_OVER_GLOBAL
 from emres.run.evaluate_plan import EvaluationPlan
 from emres.run.evaluate_real import real_summary
@@ -55,15 +58,26 @@ def evaluate(plan: EvaluationPlan, report: Report = no_report) -> Evaluated:
         If the folder cannot be written, or another run is at it.
     """
     todo = steps(plan)
-    with disk_errors(plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        with only_writer(plan.folder / FILE):
-            outcomes = [done(step, report) for step in todo]
-            evaluation = plain(summary(plan, todo, outcomes))
-            write_report(evaluation, plan.folder)
-            with replaced_file(plan.folder / FILE) as part:
-                part.write_text(json.dumps(evaluation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with _written_by_us(plan.folder):
+        outcomes = [done(step, report) for step in todo]
+        evaluation = plain(summary(plan, todo, outcomes))
+        write_report(evaluation, plan.folder)
+        with replaced_file(plan.folder / FILE) as part:
+            part.write_text(json.dumps(evaluation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Evaluated(evaluation, tuple(outcomes))
+
+
+@contextmanager
+def _written_by_us(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other evaluations out of it meanwhile; that it cannot be written is told at once."""
+    with ExitStack() as stack:
+        try:
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(only_writer(folder / FILE))
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be written", got=error.strerror, cure="choose another folder") from error
+        yield
 
 
 def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outcome]) -> dict[str, Any]:

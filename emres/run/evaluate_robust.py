@@ -20,6 +20,8 @@ Array = np.ndarray[Any, Any]
 
 # How far the median may move, Å: what says nothing about resolution, and what a depositor may do.
 STRICT, LOOSE = 0.05, 0.3
+# Stands in the table for the warnings that it has.
+UNCHANGED = "as it is"
 
 _PADDING, _MARGIN = 12, 6.0  # voxels; Å
 _EDGE = 6.0  # Å of a soft mask
@@ -70,7 +72,7 @@ def robustness(
     -------
     list of dict
         ``change``, ``wanted`` (Å), ``shift`` (of the median, Å), ``difference`` (mean, absolute, Å), ``warned``,
-        ``failed`` (why, else None).
+        ``failed`` (why, else None). The first is the map as it is.
 
     Raises
     ------
@@ -81,14 +83,15 @@ def robustness(
     inside = before.resolution > 0
     if not inside.any():
         raise MapError("the model answers nowhere")
-    found = []
+    still = {"shift": 0.0, "difference": 0.0, "warned": bool(before.warnings), "failed": None}
+    found: list[dict[str, Any]] = [{"change": UNCHANGED, "wanted": STRICT, **still}]
     for change in changes(density, grid, inside, resolution):
         tell(change.name)
         record: dict[str, Any] = {"change": change.name, "wanted": change.wanted, "failed": None}
         try:
             after = predict(make_volume(change.density, change.grid), None, "auto")
             moved = _compared(before.resolution, change.back(after.resolution))
-            found.append({**record, **moved, "warned": bool(set(after.warnings) - set(before.warnings))})
+            found.append({**record, **moved, "warned": bool(after.warnings)})
         except Exception as error:  # of whatever kind: it is this change's trouble alone
             why = str(error) if isinstance(error, EmresError) else f"{type(error).__name__}: {error}"
             found.append({**record, "shift": None, "difference": None, "warned": True, "failed": why})

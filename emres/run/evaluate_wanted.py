@@ -8,7 +8,7 @@ from typing import Any
 
 from emres.run.evaluate_map import LOCAL_RMS, OWN_MEDIAN
 from emres.run.evaluate_model import BLIND, TOLD
-from emres.run.evaluate_robust import STRICT
+from emres.run.evaluate_robust import STRICT, UNCHANGED
 
 # Å, on held-out maps; of the own median's error; Å of degradation; share of voxels within one sigma.
 MOST = {"average": 0.40, "map": 0.50}
@@ -98,7 +98,7 @@ def _degradation(evaluation: Mapping[str, Any]) -> Iterator[Check]:
 
 def _robust(evaluation: Mapping[str, Any]) -> Iterator[Check]:
     """Yield the share of changed maps that kept their median, for changes that say nothing of resolution and others."""
-    table = evaluation["robustness"].values()
+    table = [row for name, row in evaluation["robustness"].items() if name != UNCHANGED]
     kinds = {"gain, offset, box, turns: share kept": True, "crop, sampling, filters, mask: share kept or warned": False}
     for what, strict in kinds.items():
         some = [row["kept"] for row in table if (row["wanted"] == STRICT) == strict]

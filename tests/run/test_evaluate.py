@@ -174,6 +174,18 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(pla
     assert model.calls == 0
 
 
+def test_two_evaluations_do_not_write_one_folder(plan_of) -> None:
+    second = []
+
+    def begin_another(name: str, stage: str, done: int, total: int) -> None:
+        with pytest.raises(StoreError, match="another run"):
+            evaluate(plan_of(FakeModel()))
+        second.append(name)
+
+    evaluate(plan_of(FakeModel()), begin_another)
+    assert second
+
+
 def test_a_few_rows_are_spread_over_the_resolutions(dataset: DataSet) -> None:
     rows = [replace(dataset.rows[0], entry=f"e{k}", resolution=float(k)) for k in (5, 1, 3, 2, 4)]
     assert [row.resolution for row in spread_rows(rows, 3)] == [1, 3, 5]

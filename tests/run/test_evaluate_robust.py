@@ -115,6 +115,16 @@ def test_what_counts_as_kept(one: list[dict[str, Any]], kept: float) -> None:
     assert robustness_table([one])["x"]["kept"] == kept
 
 
+def test_a_warning_of_the_map_itself_is_seen_in_the_table() -> None:
+    def nervous(volume: Any, reported: float | None, mask: Any) -> Answer:
+        answer = model_that_reads("nothing")(volume, reported, mask)
+        return Answer(answer.resolution, None, ("unlike anything",))
+
+    table = robustness_table([robustness(DENSITY, GRID, 4.0, nervous)])
+    assert {row["warned"] for row in table.values()} == {1}
+    assert next(iter(table)) == "as it is"
+
+
 def test_a_change_that_the_model_cannot_stand_is_told_and_the_rest_goes_on() -> None:
     def brittle(volume: Any, reported: float | None, mask: Any) -> Answer:
         if volume.shape != GRID.shape:
