@@ -23,6 +23,7 @@ COLUMNS = {"median": "median Å", "p05": "5 %", "p95": "95 %", "voxels": "voxels
 @click.option("--all", "everything", is_flag=True, help="Every entry of the store, or of a mirror given by --mirror.")
 @on_cluster
 @click.option("--export", "export", type=PATH, metavar="DIR", help="Write DIR/<entry>_local_resolution.mrc.")
+@click.option("--blind", is_flag=True, help="Tell the model nothing but the maps, though entries report a resolution.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @to_store()
 @predicting
@@ -40,6 +41,7 @@ def batch_predict(
     store: Path,
     cluster: str | None,
     export: Path | None,
+    blind: bool,
     dry_run: bool,
     **prediction: str,
 ) -> int:
@@ -63,7 +65,7 @@ def batch_predict(
     source, target = Mirror.at(mirror, api=api), Store(store)
     names = _everything(target, source if mirror else None) if everything else chosen(ids, list_file, query, source)
     sources = FetchPlan(target, source, half_maps=needs_half_maps(prediction["model"]))
-    plan = BatchPlan(target, export=export, fetch=fetch_by(sources), **prediction)
+    plan = BatchPlan(target, export=export, fetch=fetch_by(sources), blind=blind, **prediction)
     if dry_run:
         return _tell_plan(console, names, plan)
     return run_and_show(console, names, plan, cluster)

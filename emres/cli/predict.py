@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from emres.cli.console import Console
+from emres.cli.console import Console, warn
 from emres.cli.options import CONTEXT, PATH, predicting, with_console
 
 
@@ -22,6 +22,15 @@ from emres.cli.options import CONTEXT, PATH, predicting, with_console
 )
 @click.option("--to", "store", type=PATH, metavar="STORE", help="Keep the map and the result in this store.")
 @click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")
+@click.option(
+    "--resolution",
+    type=float,
+    metavar="Å",
+    help="Of the whole map (its FSC at 0.143): the model takes the level of its answer from it. [default: what the "
+    "entry reports]",
+)
+@click.option("--blind", is_flag=True, help="Tell the model nothing but the map.")
+@click.option("--uncertainty", type=PATH, metavar="OUT.mrc", help="Write one standard deviation of every voxel, Å.")
 @click.option("--force", is_flag=True, help="Replace OUT.mrc if it exists.")
 @predicting
 @with_console
@@ -34,6 +43,7 @@ def predict(console: Console, source: str, **options: Any) -> int:
     \b
     Examples:
       emres predict emd_6824.map.gz -o emd_6824_local_resolution.mrc
+      emres predict my_map.mrc --resolution 3.4 --uncertainty my_map_uncertainty.mrc
       emres predict store/EMD-6824.zarr
       emres predict EMD-6824 --to store --mask contour -o EMD-6824_local_resolution.mrc
     """
@@ -51,9 +61,16 @@ def predict(console: Console, source: str, **options: Any) -> int:
         f"(5-95 %: {facts['p05']:.2f}-{facts['p95']:.2f} Å) in {facts['voxels']:,} voxels of the mask, "
         f"model {facts['model']}, {facts['seconds']:.1f} s"
     )
-    for key in ("store", "output"):
+    if facts.get("uncertainty"):
+        told = (
+            f"told {facts['reported']:g} Å for the whole map" if facts.get("reported") else "told nothing but the map"
+        )
+        console.say(f"uncertainty: {facts['uncertainty']:.2f} Å (median of one standard deviation), {told}")
+    if not console.quiet:
+        warn(facts.get("warnings", ()), source)
+    for key in ("store", "output", "uncertainty_output"):
         if facts.get(key):
-            console.say(f"{key}: {facts[key]}")
+            console.say(f"{key.replace('_', ' ')}: {facts[key]}")
     return 0
 
 

@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 
 _SHARE = 0.995  # of the training maps count as familiar
 _DIRECTIONS = 12  # in which they vary most
+_FLAT = 1e-3  # of the largest variation: there is none in this direction
 _OUTER = 1.25  # times the distance of the farthest familiar one: beyond is unlike
 
 
@@ -35,8 +36,8 @@ def familiar_of(conditions: Array) -> dict[str, Any]:
     values = np.asarray(conditions, dtype=np.float64)
     centre = values.mean(axis=0)
     _, scales, rows = np.linalg.svd(values - centre, full_matrices=False)
-    count = min(_DIRECTIONS, len(rows))
-    spread = np.maximum(scales[:count] / np.sqrt(len(values)), 1e-6)
+    count = max(1, min(_DIRECTIONS, int((scales > _FLAT * max(scales[0], 1e-3)).sum())))
+    spread = np.maximum(scales[:count] / np.sqrt(len(values)), 1e-3)
     directions = rows[:count] / spread[:, None]
     found = {"centre": _rounded(centre), "directions": [_rounded(row) for row in directions], "rest": 1.0, "limit": 1.0}
     rest = [_parts(row, found)[1] for row in values]

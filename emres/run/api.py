@@ -68,6 +68,7 @@ def batch_predict(
     mask: str = "auto",
     device: str = "auto",
     export: Path | str | None = None,
+    blind: bool = False,
     mirror: Mirror | Path | str | None = None,
     client: Client | None = None,
     report: Report | None = None,
@@ -86,6 +87,8 @@ def batch_predict(
         As in :func:`emres.predict`.
     export : path, optional
         Folder for ``<name>_local_resolution.mrc``.
+    blind : bool
+        Tell the net nothing but the maps; otherwise it is told the resolution that an entry reports.
     mirror : Mirror, URL or folder, optional
     client : distributed.Client, optional
         From ``emres.connect`` or anywhere else; without one everything runs in this process.
@@ -105,6 +108,7 @@ def batch_predict(
         device,
         None if export is None else Path(export),
         fetch=fetch_by(FetchPlan(store, _mirror(mirror), half_maps=needs_half_maps(model))),
+        blind=blind,
     )
     entries = [names] if isinstance(names, str) else list(names)
     with told_by(report, len(entries), "maps") as tell:

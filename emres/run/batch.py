@@ -47,6 +47,8 @@ class BatchPlan:
         As for :func:`emres.run.predict.predict_job`.
     export : Path, optional
         Folder for ``<name>_local_resolution.mrc``.
+    blind : bool
+        Tell the net nothing but the maps, though entries report a resolution.
     fetch : callable, optional
         Brings the map of an entry into the store and tells whether it had to; without it, entries must be there.
     """
@@ -57,6 +59,7 @@ class BatchPlan:
     device: str = "auto"
     export: Path | None = None
     fetch: Fetch | None = None
+    blind: bool = False
 
     @property
     def stage(self) -> str:
@@ -73,7 +76,7 @@ class BatchPlan:
         """Return the job for an entry that is there; it raises what :func:`predict_job` raises."""
         if is_method(self.model):
             return estimate_job(group.path, self.model, mask=self.mask, device=self.device)
-        return predict_job(group.path, self.model, mask=self.mask, device=self.device)
+        return predict_job(group.path, self.model, mask=self.mask, device=self.device, blind=self.blind)
 
 
 def needs_half_maps(model: str) -> bool:

@@ -11,7 +11,7 @@ from emres.archive.attributes import LOCAL_RESOLUTION, UNCERTAINTY
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
 from emres.archive.store import CHUNK, open_entry
-from emres.errors import EmresError
+from emres.errors import EmresError, UsageError
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
 from emres.run.finish import finish
@@ -69,6 +69,8 @@ class PredictJob(Job):
         What the arrays of one map may take in memory before they are kept on disk.
     blind : bool
         Tell the net nothing but the map, though the resolution its authors report is known.
+    resolution : float, optional
+        Å; what the net is told in place of what the entry reports.
     """
 
     model: Path
@@ -77,6 +79,7 @@ class PredictJob(Job):
     device: str = "auto"
     memory_bytes: int = _MEMORY
     blind: bool = False
+    resolution: float | None = None
 
     @property
     def contract(self) -> Contract:
@@ -98,10 +101,10 @@ class PredictJob(Job):
     @property
     def reported(self) -> float | None:
         """The resolution of the whole map that its authors report, Å, if the net is to be told."""
-        # What is reported is of the average of the half maps, not of one of them.
-        if self.blind or self.kind != "map" or not self.contract.conditioned:
+        if self.blind or not self.contract.conditioned:
             return None
-        return reported_resolution(self.group)
+        # What is reported is of the average of the half maps, not of one of them.
+        return reported_resolution(self.group) if self.resolution is None and self.kind == "map" else self.resolution
 
     @property
     def grids(self) -> tuple[Grid, Grid]:
@@ -174,6 +177,7 @@ def predict_job(
     mask: str = "auto",
     device: str = "auto",
     blind: bool = False,
+    resolution: float | None = None,
 ) -> PredictJob:
     """Check a request and return it as a job.
 
@@ -183,7 +187,7 @@ def predict_job(
         ``STORE/EMD-13939.zarr``.
     model : str
         Name of a model, or the folder of a bundle.
-    kind, mask, device, blind
+    kind, mask, device, blind, resolution
         See :class:`PredictJob`.
 
     Raises
@@ -192,9 +196,13 @@ def predict_job(
         If any of it cannot work, before anything is computed.
     """
     check_choices(mask, device)
+    if resolution is not None and not 0 < resolution < math.inf:
+        raise UsageError("a resolution is a length", got=f"{resolution:g} Å", expected="a positive number")
+    if blind and resolution is not None:
+        raise UsageError("a blind prediction is told no resolution", cure="leave one of the two out")
     group = open_entry(entry)
     check_map(group, kind)
-    job = PredictJob(group.path, find_model(model), kind, mask, device, blind=blind)
+    job = PredictJob(group.path, find_model(model), kind, mask, device, blind=blind, resolution=resolution)
     job.contract  # noqa: B018 - a broken bundle is told here, not on a worker
     return job
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emres.archive.attributes import LOCAL_RESOLUTION, UNCERTAINTY
 from emres.archive.disk import disk_errors
 from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import EntryGroup, Store, open_entry
@@ -28,7 +29,7 @@ MAP_SUFFIXES = (".map", ".mrc", ".ccp4", ".rec", ".gz", ".bz2")
 # What is told of a result, of the much that is recorded beside it.
 TOLD = (
     "model", "method", "definition", "threshold", "window", "median", "p05", "p95", "voxels",
-    "capped_share", "unresolved_share", "warnings", "computed", "seconds",
+    "capped_share", "unresolved_share", "reported", "uncertainty", "warnings", "computed", "seconds",
 )  # fmt: skip
 
 
@@ -41,6 +42,9 @@ def predict_input(
     mask: str = "auto",
     device: str = "auto",
     voxel_size: float | Triple | None = None,
+    resolution: float | None = None,
+    blind: bool = False,
+    uncertainty: Path | None = None,
     force: bool = False,
     report: Report = no_report,
 ) -> dict[str, Any]:
@@ -58,24 +62,38 @@ def predict_input(
         See :func:`emres.run.predict.predict_job`.
     voxel_size : float or (z, y, x), optional
         Å; overrides the header's.
+    resolution : float, optional
+        Å, of the whole map: what a model that can be told is told, in place of what the entry reports.
+    blind : bool
+        Tell it nothing but the map.
+    uncertainty : Path, optional
+        MRC file for one standard deviation of every voxel.
     force : bool
-        Replace ``output`` if it exists.
+        Replace ``output`` and ``uncertainty`` if they exist.
     report : callable
         Told of every stage.
 
     Returns
     -------
     dict
-        ``model``, ``median``, ``p05``, ``p95`` (Å), ``voxels``, ``store`` and ``output`` (paths, where written).
+        ``model``, ``median``, ``p05``, ``p95`` (Å), ``voxels``, ``store`` and ``output`` (paths, where written),
+        ``reported`` (what the model was told, Å), ``uncertainty`` (its median, Å), ``warnings``.
 
     Raises
     ------
     EmresError
         If any of it cannot be; nothing is left half-written.
     """
-    work = _Work(
-        "predict", lambda group: predict_job(group.path, model, mask=mask, device=device), store, voxel_size, report
-    )
+
+    def job_of(group: EntryGroup) -> Job:
+        job = predict_job(group.path, model, mask=mask, device=device, blind=blind, resolution=resolution)
+        if uncertainty is not None and not job.uncertainty:
+            raise UsageError(f"{job.contract.name_version} does not tell how sure it is", cure="use another model")
+        return job
+
+    if uncertainty is not None:
+        _check_output(uncertainty, force)
+    work = _Work("predict", job_of, store, voxel_size, report, uncertainty)
     if is_map_file(source):
         return work.through_files({"map": Path(source)}, output, force)
     return work.on_entry(source, output, force)
@@ -167,6 +185,7 @@ class _Work:
     store: Path | None
     voxel_size: float | Triple | None
     report: Report
+    uncertainty: Path | None = None
 
     def on_entry(self, source: str, output: Path | None, force: bool) -> dict[str, Any]:
         """Work on an entry group, or on an entry of the store."""
@@ -217,6 +236,9 @@ class _Work:
         facts["store"] = str(group.path / job.result)
         if output is not None:
             facts["output"] = str(export_mrc(group, output, job.result, overwrite=True))
+        if self.uncertainty is not None:
+            kind = job.result.replace(LOCAL_RESOLUTION, UNCERTAINTY, 1)
+            facts["uncertainty_output"] = str(export_mrc(group, self.uncertainty, kind, overwrite=True))
         self.report(group.name, "done", 1, 1)
         return facts
 
