@@ -20,8 +20,8 @@ from emres.volume.grid import Triple
 _CONSTANT = 1e-3
 MASKED_SHARE = 0.1
 # A reconstruction in the sphere of its particle is not masked: what is not constant fills a ball round the middle of
-# the box (its outermost tenth is a soft edge, a hundredth of it may lie astray) ...
-_BALL_FILLED, _BALL_INNER, _BALL_HOLDS = 0.98, 0.9, 0.99
+# the box (but for a hundredth of it, which may lie astray, and the last of its soft edge) ...
+_BALL_FILLED, _BALL_INNER, _BALL_HOLDS = 0.98, 0.97, 0.99
 # ... that reaches so far to the faces: then half of the sphere that a one-map method looks for noise in has some.
 _BALL_REACHES = 0.8
 # A spectrum that falls a hundredfold within a tenth of Nyquist was cut; one that loses 1e6 in its outer half too.
