@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from emres.archive.chunk_reader import ChunkReader
 from emres.archive.manifest import DataSet, Row
 from emres.archive.store import EntryGroup, Store, StoredPyramid
 from emres.errors import MapError, StoreError
@@ -33,7 +34,9 @@ class Averaged:
 
     def __getitem__(self, where: Any) -> Array:
         """Return a part as float32."""
-        return np.asarray((self._first[where] + self._second[where]) * np.float32(0.5))
+        mean = self._first[where] + self._second[where]
+        mean *= np.float32(0.5)
+        return np.asarray(mean)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class AveragedPyramid:
 def density_pyramid(group: EntryGroup, density: str) -> Pyramid:
     """Return a density of an entry, ``map``, ``map_2``, … or ``average``, at its several samplings."""
     return AveragedPyramid(group) if density == "average" else StoredPyramid(group, density)
+
+
+def chunk_array(group: EntryGroup, density: str) -> Averaged | ChunkReader:
+    """Return a density of an entry as what is fast to read chunk by chunk."""
+    first, *second = (ChunkReader(group.array(kind)) for kind in kinds_of(density))
+    return Averaged(first, *second) if second else first
 
 
 def kinds_of(density: str) -> tuple[str, ...]:

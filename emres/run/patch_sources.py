@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from emres.archive.chunk_reader import ChunkReader
 from emres.archive.manifest import DataSet, Row
 from emres.model.chunks import CachedArray, ChunkCache
 from emres.model.cut import CutPlan, MapFacts, Source
 from emres.model.patch_spec import Cells
-from emres.run.patch_entries import cells_of, check_row, density_pyramid, valid_range
+from emres.run.patch_entries import cells_of, check_row, chunk_array, valid_range
 from emres.run.patch_facts import facts_key, size_for, take_facts
 from emres.volume.grid import Grid
 from emres.volume.resample import Sliceable
@@ -96,8 +97,8 @@ class OpenedDataSet:
         return Source(
             row.entry,
             grid,
-            {name: cached(density_pyramid(group, name).array(), name) for name in row.densities},
-            cached(group.array(row.target), row.target),
+            {name: cached(chunk_array(group, name), name) for name in row.densities},
+            cached(ChunkReader(group.array(row.target)), row.target),
             _Facts(self._opener, row),
             valid_range(group.attributes(row.target), grid),
             row.p05,

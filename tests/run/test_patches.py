@@ -65,7 +65,7 @@ def test_nothing_is_read_until_it_is_computed(kept: DataSet, monkeypatch: pytest
         raise AssertionError("a density was read")
 
     with monkeypatch.context() as patched, dask.config.set(scheduler=refuse):
-        patched.setattr("emres.run.patch_sources.density_pyramid", refuse)
+        patched.setattr("emres.run.patch_sources.chunk_array", refuse)
         lazy = patches(kept.folder, side=16, count=60)
     tasks = {key for array in lazy.data_vars.values() for key in array.__dask_graph__()}
     assert len(tasks) <= 10 * 3  # of three entries
