@@ -41,6 +41,8 @@ _FEW = 3
               help="Entries for the robustness table and the noise floor.")  # fmt: skip
 @click.option("--noise-floor", "models", type=PATH, metavar="MODELS",
               help="The atomic models of simulated entries: targets are made again with other noise.")  # fmt: skip
+@click.option("--references", type=PATH, metavar="FOLDER",
+              help="OBJECT/half_map_1.map.gz, half_map_2.map.gz, mask.map.gz, references/PROGRAM.map.gz.")  # fmt: skip
 @click.option("--card", type=PATH, metavar="FILE.md", help="Write the model's card from what was measured.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
 @with_console
@@ -58,8 +60,8 @@ def evaluate(
 
     On each map of a data set the model stands beside constants (the map's own median, the global FSC, the training
     side's median, the constant of the voxel size), beside the rank of minus the local rms and, on request, MonoRes and
-    ResMap; changed maps tell how robust it is. The same command goes on where it was interrupted; maps that fail are
-    reported, and the others go on.
+    ResMap and the outputs of other programs; changed maps tell how robust it is. The same command goes on where it was
+    interrupted; maps that fail are reported, and the others go on.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from typing import Any
 from emres.archive.disk import replaced_file
 from emres.model.contract import Contract
 from emres.model.evaluate import markdown_table
-from emres.run.evaluate_report import failed, held_out, real_maps, robustness, wanted
+from emres.run.evaluate_report import failed, held_out, real_maps, references, robustness, wanted
 
 _LONG = 60  # items of a list that are told one by one
 _SKIPPED = ("held_out", "real_maps", "about", "limits")
@@ -49,6 +49,7 @@ def card(contract: Contract, evaluation: Mapping[str, Any]) -> str:
         "Wanted and found": wanted(evaluation),
         "Held-out maps": held_out(evaluation).replace("\n## ", "\n### "),
         "Robustness": robustness(evaluation),
+        "Other programs": references(evaluation),
         "Real maps": real_maps(evaluation),
         "Where it fails": where_it_fails(contract, evaluation),
         "What could not be measured": failed(evaluation),

@@ -18,9 +18,10 @@ from emres.errors import StoreError
 from emres.run.evaluate_baselines import LOCAL_OVER_GLOBAL
 from emres.run.evaluate_plan import EvaluationPlan
 from emres.run.evaluate_real import real_summary
+from emres.run.evaluate_references import references_table
 from emres.run.evaluate_report import write_report
 from emres.run.evaluate_robust import robustness_table
-from emres.run.evaluate_steps import FORMAT, MAPS, NOISE, REAL, ROBUSTNESS, Step, done, steps
+from emres.run.evaluate_steps import FORMAT, MAPS, NOISE, REAL, REFERENCES, ROBUSTNESS, Step, done, steps
 from emres.run.evaluate_tables import degradation, density_tables, errors_table, verdicts
 from emres.run.evaluate_wanted import checks
 from emres.run.kept import plain
@@ -87,8 +88,9 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
     -------
     dict
         ``model``, ``dataset``, ``densities`` (``average`` and ``map``: see
-        :func:`emres.run.evaluate_tables.density_tables`), ``degradation``, ``noise_floor``, ``robustness``, ``real``,
-        ``failed`` (what -> why), ``notes``, ``maps``, ``checks`` (what is wanted and what was found).
+        :func:`emres.run.evaluate_tables.density_tables`), ``degradation``, ``noise_floor``, ``robustness``,
+        ``references``, ``real``, ``failed`` (what -> why), ``notes``, ``maps``, ``checks`` (what is
+        wanted and what was found).
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     failed = {}
@@ -110,6 +112,7 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
         "degradation": degradation(records),
         "noise_floor": errors_table([{"errors": {"second draw": one["errors"]}} for one in found.get(NOISE, [])]),
         "robustness": robustness_table([one["changes"] for one in found.get(ROBUSTNESS, [])]),
+        "references": references_table(found.get(REFERENCES, [])),
         "real": _real(plan, found.get(REAL, [])),
         "failed": failed,
         "notes": _notes(records),

@@ -43,6 +43,8 @@ class EvaluationPlan:
         The atomic models of simulated entries: without them there is no noise floor.
     real : Path, optional
         A folder of real maps with ``maps.tsv``.
+    references : Path, optional
+        A folder of half maps with what other programs said of them.
     device : str
     """
 
@@ -57,11 +59,12 @@ class EvaluationPlan:
     few: int = 3
     models: Path | None = None
     real: Path | None = None
+    references: Path | None = None
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.dataset is None and self.real is None:
-            raise UsageError("there is nothing to evaluate on", expected="a data set (--dataset) or real maps (--real)")
+        if self.dataset is None and self.real is None and self.references is None:
+            raise UsageError("there is nothing to evaluate on", expected="--dataset, --real or --references")
         if self.mask not in MASKS:
             raise UsageError("unknown mask", got=self.mask, expected=" or ".join(MASKS))
 

@@ -78,7 +78,8 @@ def markdown(evaluation: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """
     parts = [f"# How well {evaluation['model']['model']} does", _made_by(evaluation), wanted(evaluation)]
     parts.append(held_out(evaluation, pictures))
-    for title, section in (("Robustness", robustness), ("Real maps", real_maps), ("What failed", failed)):
+    sections = {"Robustness": robustness, "Other programs": references, "Real maps": real_maps, "What failed": failed}
+    for title, section in sections.items():
         if text := section(evaluation):
             parts += [f"## {title}", text]
     if "real" in pictures:
@@ -209,6 +210,22 @@ def robustness(evaluation: Mapping[str, Any]) -> str:
     }  # fmt: skip
     said = "Changed maps against the map itself, over the voxels that both answer; kept: share of maps whose median "
     said += "moved by no more than is wanted, or that were warned of where the change is one that depositors make."
+    return f"{said}\n\n{markdown_table(rows, list(next(iter(rows.values()))))}"
+
+
+def references(evaluation: Mapping[str, Any]) -> str:
+    """Return the table of other programs; empty where there are none."""
+    table = evaluation["references"]
+    if not table:
+        return ""
+    rows = {
+        name: {"objects": row["objects"], "MAE": row["mae"], "Spearman": row["spearman"], "shift": row["shift"],
+               "answered": row["answered"]}
+        for name, row in table.items()
+    }  # fmt: skip
+    said = "Simulated half maps with the outputs of other programs, against the dense FSC of the halves; each over the "
+    said += "voxels that it answers, the model and emres' own methods on the plain average in the objects' masks. "
+    said += "Programs that read the half maps know more than the model."
     return f"{said}\n\n{markdown_table(rows, list(next(iter(rows.values()))))}"
 
 

@@ -20,6 +20,7 @@ from emres.run.evaluate_model import ModelUnderTest
 from emres.run.evaluate_noise import noise_floor
 from emres.run.evaluate_plan import EvaluationPlan, spread_rows
 from emres.run.evaluate_real import RealMap, measure_real_map, read_real_maps
+from emres.run.evaluate_references import ReferenceObject, measure_references, read_reference_objects
 from emres.run.evaluate_robust import robustness
 from emres.run.jobs import hash_of_facts
 from emres.run.kept import Kept, plain
@@ -27,7 +28,8 @@ from emres.run.outcome import Outcome, Report, outcome_of
 from emres.run.patch_entries import HALF_MAPS, check_row, density_pyramid
 
 FORMAT = 1
-MAPS, ROBUSTNESS, NOISE, REAL = "evaluate", "robustness", "noise floor", "real map"
+MAPS, ROBUSTNESS, NOISE = "evaluate", "robustness", "noise floor"
+REFERENCES, REAL = "references", "real map"
 
 Tell = Callable[[str], None]
 
@@ -39,7 +41,7 @@ class Step:
     Parameters
     ----------
     part : str
-        ``evaluate``, ``robustness``, ``noise floor`` or ``real map``.
+        ``evaluate``, ``robustness``, ``noise floor``, ``references`` or ``real map``.
     name : str
         Of the entry or file.
     kept : Kept
@@ -64,7 +66,7 @@ def steps(plan: EvaluationPlan) -> list[Step]:
     UsageError
         If there is nothing to evaluate on.
     """
-    return [*_row_steps(plan), *_few_steps(plan), *_real_steps(plan)]
+    return [*_row_steps(plan), *_few_steps(plan), *_reference_steps(plan), *_real_steps(plan)]
 
 
 def done(step: Step, report: Report) -> Outcome:
@@ -140,6 +142,17 @@ def _robust(model: ModelUnderTest, dataset: DataSet, row: Row, tell: Tell) -> di
 def _noise(models: Path, device: str, dataset: DataSet, row: Row, tell: Tell) -> dict[str, Any]:
     tell("simulate again")
     return {"entry": row.entry, "errors": asdict(noise_floor(dataset, row, models, device=device))}
+
+
+def _reference_steps(plan: EvaluationPlan) -> Iterator[Step]:
+    for one in read_reference_objects(plan.references) if plan.references else ():
+        kept = Kept(plan.folder / "references")
+        work = partial(measure_references, one, plan.model, tuple(plan.estimators), plan.device)
+        yield Step(REFERENCES, one.name, kept, partial(_reference_facts, plan, one), work)
+
+
+def _reference_facts(plan: EvaluationPlan, one: ReferenceObject) -> dict[str, Any]:
+    return {**plan.model.facts(), "estimators": list(plan.estimators), **one.facts()}
 
 
 def _real_steps(plan: EvaluationPlan) -> Iterator[Step]:
