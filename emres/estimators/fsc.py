@@ -17,14 +17,16 @@ their data, and what differs between them on a shorter scale is noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
-from emres.estimators.slab_transform import SLAB, half_complex, sections
+from emres.estimators.side_by_side import Each, side_by_side
+from emres.estimators.slab_transform import SLAB, half_complex
 from emres.estimators.window_blur import HANN_SIGMA, SKIRT_SHARE, WindowBlur
 from emres.volume.fourier import as_tensor, voxel_sizes
 from emres.volume.grid import Triple
@@ -39,8 +41,9 @@ GUARD = 0.6
 # In units of 1 / window.
 GUARDED_UP_TO = 2.0
 
-# Frequency of a shell and the local FSC there, slab by slab: nothing but where the curves cross is kept whole.
-Curve = Iterator[tuple[float, Iterator[torch.Tensor]]]
+# Frequency of a shell, and what gives the local FSC there from some section on: only where curves cross is kept whole.
+Values = Callable[[int], torch.Tensor]
+Curve = Iterator[tuple[float, Values]]
 
 
 def dense_fsc(
@@ -84,12 +87,13 @@ def dense_fsc(
     sizes = voxel_sizes(voxel_size)
     coarsest, finest = window or default_window(max(sizes), resolution), 2 * max(sizes)
     _check(threshold, coarsest, finest)
-    blur = WindowBlur.of(first, sizes, coarsest)
-    curve = _local_fsc(first, second, sizes, coarsest, blur)
-    crossing = _first_crossing(curve, first, threshold, 1 / finest, GUARDED_UP_TO / coarsest * 1.0001)
-    unresolved = crossing == 0
-    frequency = blur.average(crossing)
-    local_resolution = (1 / frequency).clamp(finest, coarsest).masked_fill(unresolved, coarsest)
+    with side_by_side(first.device) as each:
+        blur = WindowBlur.of(first, sizes, coarsest)
+        curve = _local_fsc(first, second, sizes, coarsest, blur, each)
+        crossing = _first_crossing(curve, first, threshold, 1 / finest, GUARDED_UP_TO / coarsest * 1.0001, each)
+        unresolved = crossing == 0
+        frequency = blur.average(crossing, each)
+    local_resolution = frequency.reciprocal_().clamp_(finest, coarsest).masked_fill_(unresolved, coarsest)
     capped = (local_resolution <= 1.0001 * finest) | (local_resolution >= 0.9999 * coarsest)
     return Estimate(
         resolution=local_resolution.cpu().numpy(),
@@ -98,8 +102,8 @@ def dense_fsc(
         threshold=threshold,
         window=coarsest,
         parameters={"sigma": HANN_SIGMA * coarsest, "skirt_share": SKIRT_SHARE, "shell_width": 1 / coarsest},
-        capped_share=float(capped.float().mean()),
-        unresolved_share=float(unresolved.float().mean()),
+        capped_share=int(capped.sum()) / capped.numel(),
+        unresolved_share=int(unresolved.sum()) / capped.numel(),
         limits=(finest, coarsest),
     )
 
@@ -147,36 +151,49 @@ def _check(threshold: float, window: float, finest: float) -> None:
         raise UsageError("a window is too narrow", got=f"{window:g} Å", expected=f"at least {4 * finest:g} Å, 8 voxels")
 
 
-def _local_fsc(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, window: float, blur: WindowBlur) -> Curve:
+def _local_fsc(
+    first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, window: float, blur: WindowBlur, each: Each
+) -> Curve:
     """Yield (frequency of the shell's centre, local FSC at every voxel) from low frequency up to Nyquist."""
-    spectra = _whitened(first, second, voxel_size)
+    spectra = _whitened(first, second, voxel_size, each)
     shape, step = first.shape, SHELL_STEP / window
+    # The transforms back along z; a shell needs no more columns along x than it reaches.
+    passed = [torch.empty_like(spectrum) for spectrum in spectra]
+    z, y, x = _axes(shape, voxel_size, first.device)
     for k in range(round(1 / SHELL_STEP), round(1 / (2 * max(voxel_size) * step)) + 1):
-        weight = _shell(shape, voxel_size, k * step, window, first.device)
-        one, two = (sections(spectrum[..., : weight.shape[2]] * weight, shape) for spectrum in spectra)
-        del weight
-        yield k * step, blur.correlation(one, two)
+        columns = math.ceil((k * step + _SHELL_REACH * SHELL_SIGMA / window) * shape[2] * voxel_size[2]) + 1
+        near = x[:columns]
+
+        def band_pass(start: int, near: torch.Tensor = near, centre: float = k * step) -> None:
+            part = (slice(None), slice(start, start + SLAB), slice(len(near)))
+            weight = _shell(_radius(z, y[part[1]], near), centre, window)
+            for spectrum, target in zip(spectra, passed, strict=True):
+                target[part] = torch.fft.ifft(spectrum[part] * weight, dim=0)
+
+        def coarse(start: int, near: torch.Tensor = near) -> list[torch.Tensor]:
+            parts = (target[start : start + SLAB, :, : len(near)] for target in passed)
+            one, two = (torch.fft.irfft(torch.fft.ifft(part, dim=1), n=shape[2], dim=2) for part in parts)
+            return blur.gathered(one, two)
+
+        list(each(band_pass, range(0, shape[1], SLAB)))
+        windowed = blur.windowed(each(coarse, range(0, shape[0], SLAB)))
+        yield k * step, partial(blur.correlation, windowed)
 
 
-def _shell(
-    shape: Sequence[int], voxel_size: Triple, centre: float, window: float, device: torch.device
-) -> torch.Tensor:
-    """Return the amplitude weight of a shell, without the columns along x that lie beyond it."""
-    sigma = SHELL_SIGMA / window
-    columns = min(shape[2] // 2 + 1, math.ceil((centre + _SHELL_REACH * sigma) * shape[2] * voxel_size[2]) + 1)
-    z, y, x = _axes(shape, voxel_size, device)
-    offset = _radius(z, y, x[:columns]).sub_(centre).div_(sigma)
+def _shell(radius: torch.Tensor, centre: float, window: float) -> torch.Tensor:
+    """Return the amplitude weight of a shell; the frequencies are used up."""
+    offset = radius.sub_(centre).mul_(window / SHELL_SIGMA)
     weight: torch.Tensor = offset.square_().mul_(-0.5).exp_()
     return weight.masked_fill_(weight < math.exp(-0.5 * _SHELL_REACH**2), 0.0)
 
 
-def _whitened(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple) -> list[torch.Tensor]:
+def _whitened(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, each: Each) -> list[torch.Tensor]:
     """Return the halves' transforms, with the same mean power at every frequency.
 
     An FSC does not change with a radial filter on both halves, but within a shell the stronger coefficients would
     speak for the weaker: where signal ends, the last of it would pass for some beyond.
     """
-    spectra = [half_complex(half, 1 / max(float(half.std()), 1e-30)) for half in (first, second)]
+    spectra = list(each(lambda half: half_complex(half, 1 / max(float(half.std()), 1e-30)), (first, second)))
     width = 1 / max(n * size for n, size in zip(first.shape, voxel_size, strict=True))
     z, y, x = _axes(first.shape, voxel_size, first.device)
     # All but the planes x = 0 and Nyquist stand for their mirror image, too; without it a turned map would differ.
@@ -216,7 +233,9 @@ def _radius(z: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return squared.sqrt_()
 
 
-def _first_crossing(curve: Curve, like: torch.Tensor, threshold: float, highest: float, guarded: float) -> torch.Tensor:
+def _first_crossing(
+    curve: Curve, like: torch.Tensor, threshold: float, highest: float, guarded: float, each: Each
+) -> torch.Tensor:
     """Return the frequency where each voxel's curve first falls below the threshold, linear between shells.
 
     A curve starts at (frequency 0, FSC 1); one that never falls gets ``highest``, one that is noise from the start
@@ -224,13 +243,17 @@ def _first_crossing(curve: Curve, like: torch.Tensor, threshold: float, highest:
     """
     crossing, before, below = torch.full_like(like, highest), torch.ones_like(like), 0.0
     for frequency, fsc in curve:
-        for found, old, new in zip(torch.split(crossing, SLAB), torch.split(before, SLAB), fsc, strict=True):
+
+        def follow(start: int, at: Values = fsc, low: float = below, high: float = frequency) -> None:
+            found, old, new = crossing[start : start + SLAB], before[start : start + SLAB], at(start)
             drop = (old - new).clamp_min_(1e-6)
-            interpolated = old.sub_(threshold).div_(drop).mul_(frequency - below).add_(below)
+            interpolated = old.sub_(threshold).div_(drop).mul_(high - low).add_(low)
             found.copy_(torch.where((new < threshold) & (found == highest), interpolated, found))
-            if frequency <= guarded:
+            if high <= guarded:
                 # A handful of Fourier modes correlate by chance: signal must show where there always is some.
                 found.masked_fill_(new < GUARD, 0.0)
             old.copy_(new)
+
+        list(each(follow, range(0, len(like), SLAB)))
         below = frequency
     return crossing

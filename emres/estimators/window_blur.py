@@ -9,11 +9,12 @@ volume of the answer is ever whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
+from emres.estimators.side_by_side import Each
 from emres.estimators.slab_transform import SLAB
 from emres.volume.grid import Triple
 
@@ -66,38 +67,37 @@ class WindowBlur:
             mean.append(gaussian(voxels, voxels, AVERAGE_BREADTH * sigma))
         return cls(down, skirt, up, mean)
 
-    def correlation(self, first: Iterable[torch.Tensor], second: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Yield the correlation of two volumes in the window round every voxel, both in and out slab by slab."""
+    def gathered(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
+        """Return the products of some sections of two volumes, on the coarse grid of y and x."""
         y, x = self.down[1:]
-        gathered: list[list[torch.Tensor]] = [[], [], []]
-        for one, two in zip(first, second, strict=True):
-            for products, product in zip(gathered, (one * two, one.square_(), two.square_()), strict=True):
-                products.append(y @ (product @ x.T))
-        coarse = [self._windowed(_along_z(self.down[0], torch.cat(products))) for products in gathered]
-        y, x = self.up[1:]
-        for z in torch.split(self.up[0], SLAB):
-            cross, power, other = (y @ (_along_z(z, volume) @ x.T) for volume in coarse)
-            yield cross.div_(power.mul_(other).clamp_min_(0).sqrt_().clamp_min_(1e-20))
+        return [y @ (product @ x.T) for product in (first * second, first.square_(), second.square_())]
 
-    def average(self, frequency: torch.Tensor) -> torch.Tensor:
-        """Return the mean of the positive frequencies round every voxel."""
-        total = convolve((frequency > 0).float(), self.mean).clamp_min_(1e-6)
-        return convolve(frequency, self.mean).div_(total)
-
-    def _windowed(self, core: torch.Tensor) -> torch.Tensor:
-        """Return core and skirt of what lies on the coarse grid."""
+    def windowed(self, sections: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
+        """Return core and skirt of the three products on the coarse grid, from the sections of all of z."""
         z, y, x = self.skirt
-        return core.mul(1 - SKIRT_SHARE).add_(_along_z(z, y @ (core @ x)), alpha=SKIRT_SHARE)
+        coarse = [_along_z(self.down[0], torch.cat(parts)) for parts in zip(*sections, strict=True)]
+        return [core.mul(1 - SKIRT_SHARE).add_(_along_z(z, y @ (core @ x)), alpha=SKIRT_SHARE) for core in coarse]
+
+    def correlation(self, windowed: list[torch.Tensor], start: int) -> torch.Tensor:
+        """Return the correlation in the window round every voxel of the sections from ``start`` on."""
+        z, (y, x) = self.up[0][start : start + SLAB], self.up[1:]
+        cross, power, other = (y @ (_along_z(z, volume) @ x.T) for volume in windowed)
+        return cross.div_(power.mul_(other).clamp_min_(0).sqrt_().clamp_min_(1e-20))
+
+    def average(self, frequency: torch.Tensor, each: Each = map) -> torch.Tensor:
+        """Return the mean of the positive frequencies round every voxel."""
+        total = convolve((frequency > 0).float(), self.mean, each).clamp_min_(1e-6)
+        return convolve(frequency, self.mean, each).div_(total)
 
 
-def convolve(volume: torch.Tensor, matrices: Matrices) -> torch.Tensor:
+def convolve(volume: torch.Tensor, matrices: Matrices, each: Each = map) -> torch.Tensor:
     """Multiply a (z, y, x) volume by one symmetric matrix along each axis, part by part: one more volume of memory."""
     z, y, x = matrices
     blurred = torch.empty_like(volume, memory_format=torch.contiguous_format)
-    for target, slab in zip(torch.split(blurred, SLAB), torch.split(volume, SLAB), strict=True):
-        torch.matmul(y, slab @ x, out=target)
-    for columns in torch.split(blurred.flatten(1), SLAB * len(y), dim=1):
-        columns.copy_(z @ columns)
+    columns = torch.split(blurred.flatten(1), SLAB * len(y), dim=1)
+    slabs = list(zip(torch.split(blurred, SLAB), torch.split(volume, SLAB), strict=True))
+    list(each(lambda pair: torch.matmul(y, pair[1] @ x, out=pair[0]), slabs))
+    list(each(lambda part: part.copy_(z @ part), columns))
     return blurred
 
 
