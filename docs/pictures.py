@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from PIL import Image
 
 from emres import read_mrc
 from emres.simulate.atoms import read_atoms
@@ -28,6 +30,7 @@ from matplotlib import pyplot as plt
 Array = np.ndarray[Any, Any]
 
 COLUMNS, PAIRS = 5, 10
+SHADES = 16  # of gray
 NO_SINGLE_PARTICLES = ("EMD-8216", "EMD-3001")  # MicroED
 LARGEST_EXTENT = 110.0  # Å, of a model
 
@@ -51,7 +54,14 @@ def main() -> None:
         show(above, fullest(real), f"{row['emdb_id']}\n{resolution:g} Å, {voxel_size:g} Å/voxel")
         name, section = simulated(options.models, options.seed + k, resolution, voxel_size)
         show(below, section, f"simulated: {name}\n{resolution:g} Å, {voxel_size:g} Å/voxel")
-    figure.savefig(options.to, dpi=80, pil_kwargs={"optimize": True})
+    save(figure, options.to)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Save a picture without colours in few shades: noise takes many bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=80, format="png")
+    Image.open(stream).convert("L").quantize(SHADES).save(path, "png", optimize=True)
 
 
 def real_rows(folder: Path) -> list[dict[str, str]]:
