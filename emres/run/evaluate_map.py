@@ -131,7 +131,7 @@ def measure_row(
     group = check_row(dataset, row)
     truth = Truth.of(group, row)
     notes: dict[str, str] = {}
-    constants = _constants(group, row, truth, how.training, notes)
+    constants = _constants(group, row, how.training, notes)
     record: dict[str, Any] = {
         "entry": row.entry, "family": row.family, "voxel_size": row.voxel_size, "reported": row.reported,
         "shape": list(truth.grid.shape), "target": _spread(truth.target[truth.counts]),
@@ -153,12 +153,9 @@ def _spread(values: Array) -> dict[str, float | int]:
     return {"median": median, "p05": p05, "p95": p95, "voxels": int(values.size)}
 
 
-def _constants(
-    group: EntryGroup, row: Row, truth: Truth, training: TrainingSide, notes: dict[str, str]
-) -> dict[str, float]:
+def _constants(group: EntryGroup, row: Row, training: TrainingSide, notes: dict[str, str]) -> dict[str, float]:
     """Return the constants (Å) that a row is held against, by name; what is not to be had is noted."""
     found: dict[str, float | None] = {
-        OWN_MEDIAN: float(np.median(truth.target[truth.counts])),
         GLOBAL_FSC: _global_fsc(group, notes),
         REPORTED: None,
         TRAINING_MEDIAN: training.median,
@@ -220,11 +217,12 @@ def measure_density(
         told = how.predict(volume, row.reported, _mask_of(how, truth))
         errors[TOLD] = map_errors(told.resolution, truth.target, counted)
         calibrated[TOLD] = _calibrated(told, truth, counted)
-    errors |= {label: map_errors(value, truth.target, counted) for label, value in constants.items()}
+    inside = truth.target[counted]
+    levels = {OWN_MEDIAN: float(np.median(inside)), **constants}
+    errors |= {label: map_errors(value, truth.target, counted) for label, value in levels.items()}
     errors[LOCAL_RMS] = rank_errors(local_rms(density, truth.grid), truth.target, counted)
     if name == "average":
         errors |= _estimated(group, row, density, truth, counted, how, notes)
-    inside = truth.target[counted]
     spread = _spread(inside)
     return {
         "errors": {label: asdict(found) for label, found in errors.items()},

@@ -72,11 +72,13 @@ class ModelUnderTest:
 
         Raises
         ------
-        UsageError, ModelError
-            If there is none.
+        UsageError, ModelError, IntegrityError
+            If there is none, or it is not what its contract states.
         """
+        from emres.model.bundle import open_bundle
+
         found = cls(find_model(model), device)
-        found.contract  # noqa: B018 - a broken bundle is told here, before anything is computed
+        open_bundle(found.folder)  # a broken bundle is told here, not of every map
         return found
 
     @property

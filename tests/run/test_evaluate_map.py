@@ -94,6 +94,18 @@ def test_a_target_that_says_nothing_is_told(dataset: DataSet) -> None:
         measure_row(dataset, dataset.rows[0], Measuring(says(0.0), NOTHING))
 
 
+def test_a_deposit_that_shows_a_part_is_measured_against_that_part(dataset: DataSet) -> None:
+    def lower_half(volume, reported, mask) -> Answer:
+        answer = says(0.3)(volume, reported, mask).resolution
+        answer[16:] = 0
+        return Answer(answer)
+
+    found = measure_row(dataset, dataset.rows[0], Measuring(lower_half, NOTHING))["densities"]["map"]
+    assert found["covered"] == pytest.approx(INSIDE[:16].sum() / INSIDE.sum())
+    assert found["errors"][OWN_MEDIAN]["median_error"] == pytest.approx(0, abs=1e-6)
+    assert found["spread"] < 0.7 * np.ptp(target_of(SMALL, 4.0)[INSIDE])
+
+
 def test_one_voxel_is_enough(dataset: DataSet) -> None:
     def one_voxel(volume, reported, mask) -> Answer:
         answer = np.zeros(SMALL.shape, np.float32)

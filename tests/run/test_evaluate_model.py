@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from emres.archive.store import EntryGroup, open_volume
-from emres.errors import UsageError
+from emres.errors import IntegrityError, UsageError
 from emres.model.bundle import build_net, save_bundle
 from emres.model.contract import WITH_SPREAD
 from emres.run.evaluate_model import ModelUnderTest
@@ -72,6 +73,10 @@ def test_a_mask_may_be_a_volume(entry: EntryGroup, toy_model: Path) -> None:
     assert ((answer.resolution > 0) == (inside > 0)).all()
 
 
-def test_a_model_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_or_broken_is_told_at_once(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         ModelUnderTest.named("no-such-model")
+    broken = shutil.copytree(toy_model, tmp_path / "broken")
+    (broken / "weights.safetensors").write_bytes(b"nothing")
+    with pytest.raises(IntegrityError):
+        ModelUnderTest.named(broken)
