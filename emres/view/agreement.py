@@ -80,7 +80,9 @@ def _scatter(axes: Any, counts: Array, step: float, low: float, high: float) -> 
     edges = np.arange(len(counts) + 1) * step
     shown = np.ma.masked_less_equal(100 * counts.T, 0)
     image = axes.pcolormesh(edges, edges, shown, norm=LogNorm(vmin=max(shown.max() * 1e-4, 1e-6)), cmap="viridis")
-    axes.figure.colorbar(image, ax=axes, label="% of voxels, each map alike")
+    bar = axes.figure.colorbar(image, ax=axes)
+    bar.set_label("% of voxels, each map alike", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
     axes.plot([low, high], [low, high], color="black", linewidth=0.8)
     axes.set(xlim=(low, high), ylim=(low, high), xlabel="target (Å)", ylabel="prediction (Å)", aspect="equal")
 
@@ -186,4 +188,6 @@ def _saved(figure: Any, several: Sequence[Any], path: Path | str) -> Path:
     for axes in several:
         axes.tick_params(which="both", labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.label.set_size(9)
+        axes.yaxis.label.set_size(9)
     return save_png(figure, Path(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +26,21 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emres.run.evaluate_report._pictures", lambda *_: {})
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    store = Store(tmp_path / "set/store")
+@pytest.fixture(scope="module")
+def written_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sets") / "set"
+    store = Store(folder / "store")
     rows = [
         add_entry(store, name, grid=SMALL, resolution=5.0, halves=name == "a", split=split)
         for name, split in (("a", "test"), ("b", "test"), ("t", "train"))
     ]
-    write_dataset(DataSet(tmp_path / "set", tuple(replace(row, reported=4.5) for row in rows)))
-    return tmp_path / "set"
+    write_dataset(DataSet(folder, tuple(replace(row, reported=4.5) for row in rows)))
+    return folder
+
+
+@pytest.fixture
+def dataset(written_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written_once, tmp_path / "set"))
 
 
 def test_a_table_a_report_and_a_card(

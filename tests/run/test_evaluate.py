@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,16 +51,22 @@ class FakeModel:
         return Answer(answer, np.full(volume.shape, 0.6, np.float32) if self.spread else None)
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> DataSet:
-    store = Store(tmp_path / "set/store")
+@pytest.fixture(scope="module")
+def written_once(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    folder = tmp_path_factory.mktemp("sets") / "set"
+    store = Store(folder / "store")
     rows = [
         add_entry(store, name, grid=SMALL, resolution=4.0, halves=name != "c", split=split, family=f"f{name}")
         for name, split in (("a", "test"), ("b", "test"), ("c", "test"), ("t", "train"))
     ]
-    found = DataSet(tmp_path / "set", tuple(replace(row, reported=3.5) for row in rows))
+    found = DataSet(folder, tuple(replace(row, reported=3.5) for row in rows))
     write_dataset(found)
     return found
+
+
+@pytest.fixture
+def dataset(written_once: DataSet, tmp_path: Path) -> DataSet:
+    return replace(written_once, folder=Path(shutil.copytree(written_once.folder, tmp_path / "set")))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,10 +33,16 @@ NOTHING = TrainingSide.of([])
 INSIDE = target_of(SMALL, 4.0) > 0
 
 
+@pytest.fixture(scope="module")
+def written_once(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    folder = tmp_path_factory.mktemp("sets") / "set"
+    row = add_entry(Store(folder / "store"), "a", grid=SMALL, resolution=4.0, halves=True, split="test")
+    return DataSet(folder, (replace(row, reported=3.5),))
+
+
 @pytest.fixture
-def dataset(tmp_path: Path) -> DataSet:
-    row = add_entry(Store(tmp_path / "store"), "a", grid=SMALL, resolution=4.0, halves=True, split="test")
-    return DataSet(tmp_path, (replace(row, reported=3.5),))
+def dataset(written_once: DataSet, tmp_path: Path) -> DataSet:
+    return replace(written_once, folder=Path(shutil.copytree(written_once.folder, tmp_path / "set")))
 
 
 def says(offset: float, sigma: float | None = None):
