@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -100,43 +102,70 @@ def _under_torchrun(training: Training, tell: Tell) -> dict[str, Any] | None:
 def _beside(training: Training, tell: Tell) -> dict[str, Any]:
     """Train here as the first of several processes of this machine."""
     import torch
-    from torch import multiprocessing
 
-    size, before = training.processes, torch.get_num_threads()
+    size, before, done = training.processes, torch.get_num_threads(), False
     threads = max(1, cores() // size)
-    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="emres-train-") as folder:
-        meeting, told = f"file://{folder}/meeting", context.SimpleQueue()
-        ready = [context.Event() for _ in range(1, size)]
-        others = [
-            context.Process(target=_take_part, args=(training, rank, meeting, threads, told, event), daemon=True)
-            for rank, event in enumerate(ready, start=1)
-        ]
-        for process in others:
-            process.start()
+        meeting = f"file://{folder}/meeting"
+        others = [_Other(training, rank, meeting, threads) for rank in range(1, size)]
         torch.set_num_threads(threads)
         try:
-            _await(others, ready, told)
+            for other in others:  # one that died on the way would be waited for in vain
+                other.await_ready()
             with _connected(meeting, 0, size, device_of(training.device)) as ranks:
-                return train_rank(training, ranks, tell)
-        except RuntimeError as error:
-            raise _reason(others, told) from error
+                found = train_rank(training, ranks, tell)
+            done = True
+            return found
+        except (RuntimeError, EOFError) as error:
+            raise _reason(others) from error
         finally:
             torch.set_num_threads(before)
-            for process in others:
-                process.join(timeout=5)
-                process.kill()
+            for other in others:
+                other.end(done)
 
 
-def _await(others: Sequence[Any], ready: Sequence[Any], told: Any) -> None:
-    """Wait until all processes are there: one that died on the way would be waited for in vain."""
-    for event in ready:
-        while not event.wait(0.1):
-            if not all(process.is_alive() for process in others):
-                raise _reason(others, told)
+class _Other:
+    """One of the processes beside the first, and the line on which it says that it is ready, or what went wrong."""
+
+    def __init__(self, training: Training, rank: int, meeting: str, threads: int) -> None:
+        from torch import multiprocessing
+
+        context = multiprocessing.get_context("spawn")
+        self._line, its_end = context.Pipe()
+        arguments = (training, rank, meeting, threads, its_end)
+        self.process = context.Process(target=_take_part, args=arguments, daemon=True)
+        self.process.start()
+        its_end.close()
+
+    def await_ready(self) -> None:
+        """Wait until the process is there.
+
+        Raises
+        ------
+        EOFError
+            If it is gone.
+        """
+        self._line.recv()
+
+    def said(self) -> EmresError | None:
+        """Return what went wrong, if the process said it."""
+        self.process.join(timeout=2)
+        try:
+            found: EmresError | None = self._line.recv() if self._line.poll() else None
+        except EOFError:
+            return None
+        return found
+
+    def end(self, done: bool) -> None:
+        """Wait for the process to end, or if not all is done end it."""
+        if done:
+            self.process.join(timeout=5)
+        self._line.close()
+        self.process.join(timeout=5)
+        self.process.kill()
 
 
-def _take_part(training: Training, rank: int, meeting: str, threads: int, told: Any, ready: Any) -> None:
+def _take_part(training: Training, rank: int, meeting: str, threads: int, line: Any) -> None:
     """Run one of the processes beside the first."""
     import signal
 
@@ -145,29 +174,36 @@ def _take_part(training: Training, rank: int, meeting: str, threads: int, told: 
     # Ctrl-C reaches every process of the terminal, but one of them decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    ready.set()
+    threading.Thread(target=_end_with_the_first, args=(line,), daemon=True).start()
+    line.send(None)
     try:
         with _connected(meeting, rank, training.processes, device_of(training.device, rank)) as ranks:
             train_rank(training, ranks, no_tell)
     except EmresError as error:
-        told.put(error)
-    except Exception as error:  # most often that the first process is gone
-        told.put(EmresError(f"process {rank} of the training failed", got=f"{type(error).__name__}: {error}"))
+        line.send(error)
+    except Exception as error:  # most often that the first process is gone: then nobody listens
+        with suppress(OSError):
+            line.send(EmresError(f"process {rank} of the training failed", got=f"{type(error).__name__}: {error}"))
 
 
-def _reason(others: Sequence[Any], told: Any) -> EmresError:
+def _end_with_the_first(line: Any) -> None:
+    """End this process when the first one hangs up: it may be waiting for the first, which will not come any more."""
+    with suppress(EOFError, OSError):
+        line.recv()
+    atexit._run_exitfuncs()
+    os._exit(1)
+
+
+def _reason(others: Sequence[_Other]) -> EmresError:
     """Return why processes lost each other: what the one that went first said."""
-    for process in others:
-        process.join(timeout=2)
-    if not told.empty():
-        error: EmresError = told.get()
-        return error
-    codes = ", ".join(str(process.exitcode) for process in others)
-    return EmresError(
+    said = [other.said() for other in others]
+    codes = ", ".join(str(other.process.exitcode) for other in others)
+    gone = EmresError(
         "a process of the training is gone",
         got=f"exit codes {codes}",
         cure="look for what killed it, memory most often; the same command goes on from the last checkpoint",
     )
+    return next((error for error in said if error is not None), gone)
 
 
 @contextmanager
@@ -205,16 +241,37 @@ def _on_cluster(training: Training, client: Client, tell: Tell) -> dict[str, Any
             )
             for rank, worker in zip(range(size), workers, strict=False)
         ]
-        found: dict[str, Any] = client.gather(tasks, errors="raise")[0]
+        return _first_of(tasks)
     finally:
         client.unsubscribe_topic(TOPIC)
+
+
+def _first_of(tasks: list[Any]) -> dict[str, Any]:
+    """Return what the first process found; what one of them says is wrong comes before that others lost it."""
+    from distributed import as_completed
+
+    errors = []
+    for task in as_completed(tasks):
+        if task.status != "finished":
+            errors.append(task.exception())
+            break
+    if errors:
+        # The others notice within moments that one is gone; whose worker is gone, never.
+        with suppress(TimeoutError):
+            errors += [task.exception(timeout=5) for task in tasks if task.status != "finished"]
+        known = next((error for error in errors if isinstance(error, EmresError)), None)
+        cause = f"{type(errors[0]).__name__}: {errors[0]}"
+        raise known or EmresError(
+            "a process of the training is gone", got=cause, cure="the same command goes on from the last checkpoint"
+        )
+    found: dict[str, Any] = tasks[0].result()
     return found
 
 
 def _pass_on(event: tuple[float, Any], tell: Tell) -> None:
     from emres.model.train import Moment
 
-    tell(Moment(**event[1]))
+    tell(Moment(**event[1]["moment"]))
 
 
 def _free_address() -> str:
@@ -235,7 +292,7 @@ def _rank_on_worker(training: Training, rank: int, address: str) -> dict[str, An
     worker = get_worker()
 
     def tell(moment: Moment) -> None:
-        worker.log_event(TOPIC, asdict(moment))
+        worker.log_event(TOPIC, {"moment": asdict(moment)})
 
     with _connected(address, rank, training.processes, device_of(training.device, rank)) as ranks:
         return train_rank(training, ranks, tell)
