@@ -13,8 +13,8 @@
       |  x + conv 3^3   (deep_layers times)        |         quarter sampling
       |  transposed conv 2^3, stride 2             |
       +--------------------------------------- concatenate
-      |  conv 3^3, conv 1^3 -> 2 x 8 channels                half sampling
-      v  to 2^3 voxels
+      |  conv 3^3, conv 1^3 -> 2 channels                    half sampling
+      v  trilinear up-sampling, corners not aligned: local resolution changes slowly from voxel to voxel
     log(local resolution / voxel size) = level + deviation, and the log of its spread, full sampling
 
 The condition is the same in every block of a map, so block-wise equals whole here too. FiLM: Perez et al., AAAI 2018.
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from emres.errors import UsageError
 from emres.model.condition import LENGTH
-from emres.model.unet import NO_MARGINS, ConvUnit, Margins, Stem, Trim, blurred, check_sides, conv3, depth_to_space
+from emres.model.unet import NO_MARGINS, ConvUnit, Margins, Stem, Trim, blurred, check_sides, conv3
 
 _ENERGY_FLOOR = 1e-4  # of features of order one
 _HIDDEN = 64
@@ -78,9 +78,9 @@ class ConditionedUNet(nn.Module):
 
     Examples
     --------
-    >>> net = ConditionedUNet(channels=8, deep_channels=8, deep_layers=4, bands=4).eval()
+    >>> net = ConditionedUNet(channels=8, deep_channels=8, deep_layers=3, bands=4).eval()
     >>> net.multiple, net.receptive_radius
-    (4, 31)
+    (4, 28)
     >>> net(torch.zeros(1, 1, 8, 8, 12), condition=torch.zeros(1, LENGTH)).shape
     torch.Size([1, 2, 8, 8, 12])
     """
@@ -88,7 +88,7 @@ class ConditionedUNet(nn.Module):
     multiple = 4
     conditioned = True
 
-    def __init__(self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 4, bands: int = 16) -> None:
+    def __init__(self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 3, bands: int = 16) -> None:
         super().__init__()
         self.deep_layers = deep_layers
         self.stem = Stem()
@@ -98,13 +98,13 @@ class ConditionedUNet(nn.Module):
         self.deep = nn.ModuleList(ConvUnit(conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
         self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))
         self.decode = ConvUnit(conv3(2 * channels, channels))
-        self.head = nn.Conv3d(channels, 16, 1)
+        self.head = nn.Conv3d(channels, 2, 1)
         self.film = Film((channels, *[deep_channels] * (deep_layers + 1), channels))
 
     @property
     def receptive_radius(self) -> int:
         """Voxels from an output voxel to the farthest input voxel that it can depend on."""
-        return 15 + 4 * self.deep_layers
+        return 16 + 4 * self.deep_layers
 
     @property
     def flops_per_voxel(self) -> float:
@@ -155,7 +155,8 @@ class ConditionedUNet(nn.Module):
             deep = trim(deep + layer(deep, film), 4, left)
         shallow = Trim(margins, reach)(shallow, 2, 1)
         features = self.decode(torch.cat([shallow, self.up(deep)], 1), others[-1])
-        deviation: Tensor = trim(depth_to_space(self.head(features)), 1, 0)
+        finer = nn.functional.interpolate(self.head(features), scale_factor=2, mode="trilinear", align_corners=False)
+        deviation: Tensor = trim(finer, 1, 0)
         return deviation + level
 
     def folded(self) -> ConditionedUNet:

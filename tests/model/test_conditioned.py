@@ -40,15 +40,15 @@ def answer(net: ConditionedUNet, density: np.ndarray, condition: torch.Tensor) -
     return result[(slice(None), *(slice(side) for side in density.shape))]
 
 
-@pytest.mark.parametrize("voxel", [(33, 34, 35), (32, 35, 32)])
-def test_receptive_radius_is_exact(net: ConditionedUNet, condition: torch.Tensor, voxel: tuple[int, int, int]) -> None:
-    density = torch.randn(1, 1, 68, 68, 68, requires_grad=True)
-    net(density, condition=condition)[(0, 0, *voxel)].backward()
-    assert density.grad is not None
-    reach = np.abs(np.argwhere(density.grad[0, 0].numpy() != 0) - np.array(voxel)).max()
-    assert reach <= net.receptive_radius
-    if 33 in voxel:
-        assert reach == net.receptive_radius
+def test_receptive_radius_is_exact(net: ConditionedUNet, condition: torch.Tensor) -> None:
+    """No voxel depends on anything beyond the radius, and some voxel of a cell of 4 does reach it."""
+    reaches = []
+    for voxel in range(32, 36):
+        density = torch.randn(1, 1, 72, 72, 72, requires_grad=True)
+        net(density, condition=condition)[0, 0, voxel, voxel, voxel].backward()
+        assert density.grad is not None
+        reaches.append(np.abs(np.argwhere(density.grad[0, 0].numpy() != 0) - voxel).max())
+    assert max(reaches) == net.receptive_radius
 
 
 def test_blockwise_equals_whole(net: ConditionedUNet, condition: torch.Tensor, density: np.ndarray) -> None:
@@ -62,7 +62,7 @@ def test_blockwise_equals_whole(net: ConditionedUNet, condition: torch.Tensor, d
 
 @pytest.mark.parametrize("margins", [((28, 28), (28, 28), (28, 28)), ((0, 28), (28, 0), (32, 40))])
 def test_margins_change_what_is_computed_and_not_what_is_answered(net, condition, margins) -> None:
-    density = torch.randn(1, 1, 68, 72, 80)
+    density = torch.randn(1, 1, 76, 80, 88)
     where = tuple(slice(a, n - b) for (a, b), n in zip(margins, density.shape[2:], strict=True))
     with torch.inference_mode():
         whole, part = net(density, condition=condition), net(density, margins, condition)
