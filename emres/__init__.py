@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from emres.run.ingest import import_map as import_map
     from emres.run.lazy import load_model as load_model
     from emres.run.lazy import predict as predict
+    from emres.run.learn import evaluate as evaluate
+    from emres.run.learn import train as train
     from emres.run.outcome import Outcome as Outcome
     from emres.run.patches import patches as patches
     from emres.run.report import report as report
@@ -67,6 +69,8 @@ _HOMES = {
     "simulate_maps": "emres.run.simulate",
     "build_dataset": "emres.run.sources",
     "read_dataset": "emres.archive.manifest",
+    "train": "emres.run.learn",
+    "evaluate": "emres.run.learn",
     "report": "emres.run.report",
 }
 

@@ -1,0 +1,60 @@
+"""The shipped model's own recipe, at toy size: balls of atoms become a model with a card, twice the same."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from emres.archive.manifest import read_dataset
+from emres.model.bundle import open_bundle
+from tests.run.atomic_models import write_models
+
+WORKFLOW = Path(__file__).parents[2] / "workflows" / "train_reference_model.py"
+CONFIG = """
+batch = 4
+parts = 2
+side = 16
+margin = 2
+epoch_steps = 4
+validation_patches = 8
+device = "cpu"
+[arguments]
+channels = 4
+deep_channels = 4
+deep_layers = 1
+bands = 2
+"""
+
+
+def run(work: Path, models: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    command = [str(models), "--to", str(work), "--recipe", "plain", "--count", "1", "--deposits", "2", "--steps", "3"]
+    monkeypatch.setattr(sys, "argv", ["train", *command, "--config", str(config), "--most", "1"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(WORKFLOW), run_name="__main__")
+    return int(ended.value.code or 0)
+
+
+def test_models_become_a_model_that_states_what_it_was_measured_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"ball{k}.pdb" for k in range(5)]
+    models = write_models(tmp_path / "models", *names, families={name: str(k) for k, name in enumerate(names)})
+    config = tmp_path / "small.toml"
+    config.write_text(CONFIG)
+    assert run(tmp_path / "work", models, config, monkeypatch) == 0
+    told = capsys.readouterr().out
+    assert "trained: 3 steps" in told
+    dataset = read_dataset(tmp_path / "work/set")
+    assert {frozenset(row.densities) for row in dataset.rows} == {frozenset({"map", "map_2", "average"})}
+    bundle = open_bundle(tmp_path / "work/emres-reference")
+    assert bundle.contract.conditioned
+    assert bundle.contract.training["seed"] == 0
+    card = (tmp_path / "work/emres-reference/card.md").read_text()
+    assert "Held-out" in card
+    assert (tmp_path / "work/evaluation/evaluation.md").is_file()
+    before = (tmp_path / "work/emres-reference/weights.safetensors").read_bytes()
+    assert run(tmp_path / "work", models, config, monkeypatch) == 0
+    assert (tmp_path / "work/emres-reference/weights.safetensors").read_bytes() == before
