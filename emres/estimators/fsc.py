@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from emres.errors import UsageError
+from emres.errors import MapError, UsageError
 from emres.estimators.estimate import Estimate
 from emres.estimators.side_by_side import Each, side_by_side
 from emres.estimators.slab_transform import SLAB, half_complex
@@ -38,6 +38,8 @@ SHELL_STEP = 0.5
 _SHELL_REACH = 3.5
 # Below this FSC in any of the first shells a voxel is noise.
 GUARD = 0.6
+# Maps whose largest value is 2 to the power of more than this are rescaled.
+_SAFE_EXPONENT = 30
 # In units of 1 / window.
 GUARDED_UP_TO = 2.0
 
@@ -82,11 +84,16 @@ def dense_fsc(
     ------
     UsageError
         If the half maps differ in shape, or threshold or window is out of range.
+    MapError
+        If a half map is constant or holds NaN.
     """
-    first, second = paired_halves(half_map_1, half_map_2, device)
+    first, second = fsc_halves(half_map_1, half_map_2, device)
     sizes = voxel_sizes(voxel_size)
     coarsest, finest = window or default_window(max(sizes), resolution), 2 * max(sizes)
     _check(threshold, coarsest, finest)
+    edge = max(n * size for n, size in zip(first.shape, sizes, strict=True))
+    if window and window > edge:
+        raise UsageError("a window is wider than the box", got=f"{window:g} Å", expected=f"at most {edge:g} Å")
     with side_by_side(first.device) as each:
         blur = WindowBlur.of(first, sizes, coarsest)
         curve = _local_fsc(first, second, sizes, coarsest, blur, each)
@@ -131,6 +138,34 @@ def paired_halves(half_map_1: Any, half_map_2: Any, device: str = "cpu") -> tupl
             "the half maps differ in shape", got=f"{tuple(second.shape)}", expected=f"{tuple(first.shape)}"
         )
     return first, second
+
+
+def fsc_halves(half_map_1: Any, half_map_2: Any, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Return two half maps whose squares stay within float32; an FSC does not know their scale.
+
+    Parameters
+    ----------
+    half_map_1, half_map_2 : (z, y, x) float32
+    device : str
+
+    Raises
+    ------
+    UsageError
+        If they differ in shape.
+    MapError
+        If one is constant.
+    """
+    first, second = paired_halves(half_map_1, half_map_2, device)
+    return _in_range(first, "half map 1"), _in_range(second, "half map 2")
+
+
+def _in_range(half: torch.Tensor, name: str) -> torch.Tensor:
+    low, high = (float(value) for value in torch.aminmax(half))
+    if low == high:
+        raise MapError(f"{name} is constant", got=f"{low:g} everywhere", expected="a density")
+    # By a power of two, which rounds nothing.
+    exponent = math.frexp(max(-low, high))[1]
+    return half if abs(exponent) < _SAFE_EXPONENT else torch.ldexp(half, torch.tensor(-exponent))
 
 
 def default_window(voxel_size: float, resolution: float | None = None) -> float:

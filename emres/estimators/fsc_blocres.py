@@ -17,7 +17,7 @@ import torch
 
 from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
-from emres.estimators.fsc import paired_halves
+from emres.estimators.fsc import fsc_halves
 from emres.volume.fourier import as_tensor, radial_frequency, voxel_sizes
 from emres.volume.grid import Triple
 
@@ -66,8 +66,10 @@ def blocres_fsc(
     ------
     UsageError
         If shapes differ, the box is odd or too small, or nothing is left to compute.
+    MapError
+        If a half map is constant or holds NaN.
     """
-    first, second = paired_halves(half_map_1, half_map_2, device)
+    first, second = fsc_halves(half_map_1, half_map_2, device)
     if box_size % 2 or not 8 <= box_size <= min(first.shape):
         raise UsageError(
             "a box does not fit", got=f"box_size {box_size}", expected=f"an even number, 8 to {min(first.shape)}"

@@ -24,7 +24,7 @@ import torch
 from emres.errors import UsageError
 from emres.estimators.c_random import RAND_MAX, c_rand
 from emres.estimators.estimate import Estimate
-from emres.estimators.fsc import paired_halves
+from emres.estimators.fsc import fsc_halves
 from emres.estimators.relion_spheres import Spheres, overlap
 from emres.estimators.shell_sums import ShellSums
 from emres.estimators.side_by_side import side_by_side
@@ -78,10 +78,16 @@ def relion_fsc(
     ------
     UsageError
         If the half maps differ in shape, or no sphere fits into the box.
+    MapError
+        If a half map is constant or holds NaN.
     """
-    halves = paired_halves(half_map_1, half_map_2, device)
+    halves = fsc_halves(half_map_1, half_map_2, device)
     voxel = sum(voxel_sizes(voxel_size)) / 3
     shape, box_size = halves[0].shape, max(halves[0].shape)
+    if not 2 * voxel <= sampling:
+        raise UsageError(
+            "the sampling is too fine", got=f"{sampling:g} Å", expected=f"at least {2 * voxel:g} Å, 2 voxels"
+        )
     spheres = Spheres.of(box_size, voxel, sampling, randomise_at)
     if not spheres.centres:
         raise UsageError(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from emres.errors import UsageError
-from emres.estimators.fsc import paired_halves
+from emres.estimators.fsc import fsc_halves
 from emres.volume.fourier import as_tensor, radial_frequency, voxel_sizes
 from emres.volume.grid import Triple
 
@@ -105,8 +105,10 @@ def global_fsc(
     ------
     UsageError
         If shapes differ or the mask is empty.
+    MapError
+        If a half map is constant.
     """
-    first, second = paired_halves(half_map_1, half_map_2, device)
+    first, second = fsc_halves(half_map_1, half_map_2, device)
     frequency, unmasked = shell_correlation(first, second, voxel_size)
     if mask is None:
         return GlobalFsc(frequency, unmasked)

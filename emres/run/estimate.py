@@ -24,7 +24,7 @@ from emres.run.jobs import (
     provenance,
     resolve_device,
 )
-from emres.run.masks import slabs, whole_mask
+from emres.run.masks import described, slabs, whole_mask
 from emres.run.methods import VOLUMES, Recipe, make_recipe, warnings_of
 from emres.run.prepare import Summary
 from emres.volume.grid import Grid
@@ -169,7 +169,7 @@ def _check_halves(group: EntryGroup, recipe: Recipe) -> None:
     first, second = (group.grid(kind) for kind in HALF_MAPS)
     if not first.matches(second):
         raise MapError(
-            f"the half maps of {group.name} lie on different grids", got=f"{second.shape}", expected=f"{first.shape}"
+            f"the half maps of {group.name} lie on different grids", got=described(second), expected=described(first)
         )
 
 

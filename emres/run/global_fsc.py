@@ -16,7 +16,7 @@ from emres.archive.mrc import read_mrc
 from emres.errors import MapError, UsageError
 from emres.run.estimate import EstimateJob, average, check_memory, estimate_job, maps_and_mask
 from emres.run.jobs import check_choices, provenance, resolve_device
-from emres.run.masks import whole_mask
+from emres.run.masks import described, whole_mask
 from emres.volume.grid import Grid, Triple, grid_of
 from emres.volume.masking import soft_edge
 from emres.volume.pyramid import MemoryPyramid
@@ -103,7 +103,9 @@ def fsc_of_files(
     grid = grid_of(first)
     if not grid_of(second).matches(grid):
         raise MapError(
-            f"{half_maps[1]} lies on another grid than {half_maps[0]}", got=f"{second.shape}", expected=f"{grid.shape}"
+            f"{half_maps[1]} lies on another grid than {half_maps[0]}",
+            got=described(grid_of(second)),
+            expected=described(grid),
         )
     check_memory(grid)
     maps = [np.asarray(half.values, dtype=np.float32) for half in (first, second)]

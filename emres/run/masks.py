@@ -138,8 +138,8 @@ def _from_file(path: Path, grid: Grid) -> Iterator[tuple[Box, Array]]:
         if not reader.grid.matches(grid):
             raise MapError(
                 f"{path} lies on another grid than the map",
-                got=_described(reader.grid),
-                expected=_described(grid),
+                got=described(reader.grid),
+                expected=described(grid),
                 cure="resample the mask to the map, or use --mask auto",
             )
         for axis, start, values in reader.slabs(CHUNK):
@@ -149,6 +149,7 @@ def _from_file(path: Path, grid: Grid) -> Iterator[tuple[Box, Array]]:
             yield Box((0, 0, 0), values.shape).moved(corner), values > 0.5
 
 
-def _described(grid: Grid) -> str:
+def described(grid: Grid) -> str:
+    """Return a grid in words, for an error that is about two of them."""
     sizes, origin = (" ".join(f"{value:.4g}" for value in triple) for triple in (grid.voxel_size, grid.origin))
     return f"{'x'.join(map(str, grid.shape))} voxels of {sizes} Å at {origin} Å"

@@ -170,9 +170,10 @@ class Recipe:
 
 
 def warnings_of(recipe: Recipe, maps: Sequence[Array], grid: Grid) -> list[str]:
-    """Return what makes an answer doubtful: a map that was masked, low-passed or sharpened before a one-map method."""
+    """Return what makes an answer doubtful: one map given twice, or one that was treated before a one-map method."""
     if recipe.halves:
-        return []
+        same = "the two half maps are the same map: nothing can be said of its resolution; pass the other half, too"
+        return [same] if np.array_equal(maps[0], maps[1]) else []
     from emres.estimators.suspicion import suspect
 
     return list(suspect(maps[0], grid.voxel_size).sentences)

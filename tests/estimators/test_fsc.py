@@ -134,7 +134,7 @@ def test_half_maps_swapped_give_the_same(estimate, ball):
 
 
 @each_definition
-@pytest.mark.parametrize("factor", [1e-4, 3e3])
+@pytest.mark.parametrize("factor", [1e-25, 1e-4, 3e3, 1e22])
 def test_scaling_the_maps_changes_nothing(estimate, factor, ball):
     plain = estimate(ball.first, ball.second).resolution
     scaled = estimate(ball.first * np.float32(factor), ball.second * np.float32(factor)).resolution
@@ -254,7 +254,21 @@ def test_nan_is_refused(estimate, ball):
         estimate(broken, ball.second)
 
 
-@pytest.mark.parametrize(("setting", "what"), [({"threshold": 1.5}, "threshold"), ({"window": 3.0}, "window")])
+@each_definition
+def test_a_constant_half_is_refused(estimate, ball):
+    with pytest.raises(MapError, match="half map 2 is constant"):
+        estimate(ball.first, np.full_like(ball.first, 3))
+
+
+def test_spheres_of_less_than_two_voxels_are_refused(ball):
+    with pytest.raises(UsageError, match="sampling is too fine"):
+        relion_fsc(ball.first, ball.second, 1.0, sampling=0.1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [({"threshold": 1.5}, "threshold"), ({"window": 3.0}, "too narrow"), ({"window": 49.0}, "wider than the box")],
+)
 def test_settings_out_of_range_are_refused(setting, what, ball):
     with pytest.raises(UsageError, match=what):
         dense_fsc(ball.first, ball.second, 1.0, **setting)
