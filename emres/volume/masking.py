@@ -15,6 +15,8 @@ Array = np.ndarray[Any, Any]
 _SMOOTHING = 4.0  # Å: the scale on which a molecule differs from its solvent
 _SHARE_OF_TOP = 0.05  # of the highest smoothed density
 _NOISE_SDS = 4.0
+_ALIKE_SDS = 0.5  # of the noise: as well as its mean is known from the faces
+_SMALL_OFFSET = 0.1  # of the highest smoothed density: up to here the share of it is above the solvent anyway
 _DUST = 0.01  # of the largest piece
 
 
@@ -41,7 +43,12 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
     """
     sigma = [max(_SMOOTHING / size, 1.2) for size in voxel_size]
     smooth = ndimage.gaussian_filter(values.astype(np.float32, copy=False), sigma)
+    mean, deviation = _noise(smooth)
     top = float(smooth.max())
+    # What the faces and most voxels have alike is noise round an offset, not a molecule that reaches the faces.
+    alike = abs(_mode(smooth) - mean) <= _ALIKE_SDS * deviation
+    offset = mean if alike and abs(mean) > _SMALL_OFFSET * abs(top) else 0.0
+    top -= offset
     if not top > 0 or float(values.min()) == float(values.max()):
         raise MapError(
             "no molecule was found in the map",
@@ -49,16 +56,15 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
             expected="positive density",
             cure="pass --mask none, or a mask file",
         )
-    threshold = _SHARE_OF_TOP * top
-    noise = _noise_level(smooth)
+    threshold, noise = _SHARE_OF_TOP * top, mean - offset + _NOISE_SDS * deviation
     # A molecule that touches most of the faces (a tight crop) is not noise.
     if noise <= 4 * threshold:
         threshold = max(threshold, noise)
-    return without_dust((smooth > threshold) & _support(values))
+    return without_dust((smooth - offset > threshold) & _support(values))
 
 
-def _noise_level(smooth: Array) -> float:
-    """Return what noise hardly exceeds, judged by the faces of the box: mean and four standard deviations.
+def _noise(smooth: Array) -> tuple[float, float]:
+    """Return mean and standard deviation of the noise, judged by the faces of the box: a map may be offset.
 
     Both come from the lowest quarter of the faces, as a molecule may touch the rest: a twentieth of Gaussian noise
     lies 1.645 standard deviations below its mean, and a quarter 0.674.
@@ -66,7 +72,14 @@ def _noise_level(smooth: Array) -> float:
     faces = np.concatenate([np.ravel(np.take(smooth, k, axis=axis)) for axis in range(3) for k in (0, -1)])
     twentieth, quarter = (float(value) for value in np.quantile(faces, (0.05, 0.25)))
     deviation = (quarter - twentieth) / (1.645 - 0.674)
-    return quarter + (0.674 + _NOISE_SDS) * deviation
+    return quarter + 0.674 * deviation, deviation
+
+
+def _mode(smooth: Array) -> float:
+    """Return the density that most voxels have."""
+    counts, edges = np.histogram(smooth, bins=256)
+    k = int(counts.argmax())
+    return float(edges[k] + edges[k + 1]) / 2
 
 
 def _support(values: Array) -> Array:
