@@ -79,24 +79,31 @@ def contract_for(plan: TrainPlan, net: nn.Module, folder_name: str) -> Contract:
     ModelError
         If the name cannot be one.
     """
-    name = plan.name or "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in folder_name)
     multiple, radius = int(net.multiple), int(net.receptive_radius)  # type: ignore[arg-type]
     named: dict[str, Any] = {
-        "name": name,
+        "name": plan.name or _name_from(folder_name),
         "version": plan.version,
         "architecture": plan.kind.architecture,
         "arguments": plan.arguments,
+        "multiple": multiple,
     }
     if plan.kind.cube:
-        return Contract(
-            **named, voxel_size=1.0, octaves=0, multiple=multiple, halo=0, valid_range=(1.0, 100.0),
-            bytes_per_voxel=_CUBE_BYTES, normalisation=MIN_MAX, output=ANGSTROM, cube=plan.kind.cube,
+        made = Contract(
+            **named, voxel_size=1.0, octaves=0, halo=0, valid_range=(1.0, 100.0), bytes_per_voxel=_CUBE_BYTES,
+            normalisation=MIN_MAX, output=ANGSTROM, cube=plan.kind.cube,
         )  # fmt: skip
-    return Contract(
-        **named, voxel_size=plan.voxel_size or 1.0, octaves=plan.octaves, steps=plan.octave_steps, multiple=multiple,
-        halo=-(-radius // multiple) * multiple, valid_range=plan.valid_range, bytes_per_voxel=bytes_per_voxel(net),
-        output=WITH_SPREAD if getattr(net, "conditioned", False) else LOG_VOXELS,
-    )  # fmt: skip
+    else:
+        made = Contract(
+            **named, voxel_size=plan.voxel_size or 1.0, octaves=plan.octaves, steps=plan.octave_steps,
+            halo=-(-radius // multiple) * multiple, valid_range=plan.valid_range, bytes_per_voxel=bytes_per_voxel(net),
+            output=WITH_SPREAD if getattr(net, "conditioned", False) else LOG_VOXELS,
+        )  # fmt: skip
+    return Contract.from_json(made.to_json(), "the plan")  # which checks it: now, not when all is learnt
+
+
+def _name_from(folder_name: str) -> str:
+    letters = (letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in folder_name)
+    return "".join(letters).lstrip("._-") or "net"
 
 
 def bytes_per_voxel(net: nn.Module) -> int:

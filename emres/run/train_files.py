@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emres.model.validation import Shown
 
 CHECKPOINT, HISTORY, CURVES, EXAMPLES = "checkpoint.safetensors", "history.json", "curves.png", "examples.png"
+BOARD = "tensorboard"
 
 _SECONDS = 30.0  # between two pictures
 
@@ -57,6 +58,7 @@ class TrainFiles:
     tell: Callable[[Moment], None]
     examples: Callable[[TrainState], Shown | None] | None = None
     _drawn: float = field(default_factory=time.monotonic, repr=False)
+    _board: Any = field(default=None, repr=False)
 
     def told(self, moment: Moment) -> None:
         """Pass on what there is to tell."""
@@ -84,6 +86,7 @@ class TrainFiles:
             If the folder cannot be written.
         """
         self.history(state)
+        self._show(state)
         if time.monotonic() >= self._drawn + _SECONDS:
             self.draw(state)
             self._drawn = time.monotonic()
@@ -103,6 +106,14 @@ class TrainFiles:
         with replaced_file(self.folder / HISTORY) as part:
             part.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
+    def _show(self, state: TrainState) -> None:
+        """Show the look in TensorBoard, where it is installed."""
+        if self._board is None:
+            self._board = _open_board(self.folder / BOARD, state.step)
+        for name, value in state.looks[-1].items():
+            if self._board and name != "step":
+                self._board.add_scalar(name, value, state.step)
+
     def draw(self, state: TrainState) -> None:
         """Draw the curves, and a few patches beside their targets."""
         from emres.view.example_patches import example_picture
@@ -115,6 +126,15 @@ class TrainFiles:
             if shown is not None and (shown.target > 0).any():
                 title = f"step {state.step}"
                 example_picture(shown.density, shown.target, shown.prediction, self.folder / EXAMPLES, title=title)
+
+
+def _open_board(folder: Path, step: int) -> Any:
+    """Return TensorBoard's writer, which forgets what a killed run told of later steps; False where there is none."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return False
+    return SummaryWriter(folder, purge_step=step)  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def remove_leftovers(folder: Path) -> None:

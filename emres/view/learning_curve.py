@@ -45,7 +45,7 @@ def learning_picture(
     UsageError
         If there is nothing to draw.
     """
-    if not losses or not looks:
+    if not (len(losses) and len(looks)):
         raise UsageError("there is nothing to draw", got=f"{len(losses)} steps, {len(looks)} looks")
     from matplotlib.figure import Figure
 

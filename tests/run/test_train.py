@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,24 @@ def test_the_predecessors_nets_are_trained_on_cubes_in_angstrom(kept: DataSet, t
         trained(kept, tmp_path / "other", **{**plan, "side": 24})
 
 
+def test_tensorboard_is_told_where_it_is_installed(
+    kept: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: Path, purge_step: int) -> None:
+            told.append((folder.name, purge_step))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            told.append((name, step))
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
+    trained(kept, tmp_path / "net", steps=4)
+    assert told[0] == ("tensorboard", 2)
+    assert {("mae", 2), ("loss", 2), ("rate", 4), ("mae", 4)} <= set(told)
+
+
 # --- kill, and go on
 
 SCRIPT = """
@@ -160,15 +179,16 @@ trained(read_dataset(sys.argv[1]), Path(sys.argv[2]), steps=30, evaluate_every=5
 """
 
 
-def test_a_training_killed_again_and_again_ends_with_the_curve_of_an_undisturbed_one(
-    kept: DataSet, tmp_path: Path
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_a_training_killed_in_the_middle_ends_with_the_curve_of_an_undisturbed_one(
+    kept: DataSet, tmp_path: Path, kills: int
 ) -> None:
     trained(kept, tmp_path / "calm", steps=30, evaluate_every=5, checkpoint_every=3)
     draw, stops = random.Random(5), []
-    while len(stops) < 2:
+    while len(stops) < kills:
         process = subprocess.Popen([sys.executable, "-c", SCRIPT, kept.folder, tmp_path / "rough"])
         begun = _step(tmp_path / "rough")
-        while process.poll() is None and _step(tmp_path / "rough") < begun + draw.choice((3, 9)):
+        while process.poll() is None and _step(tmp_path / "rough") < begun + draw.choice((3, 6)):
             time.sleep(0.005)
         if process.poll() is not None:
             break
@@ -228,7 +248,7 @@ def test_what_is_done_is_not_done_again(kept: DataSet, calm: Path, tmp_path: Pat
     assert_same(folder, calm)
 
 
-@pytest.mark.parametrize("how", [{"threads": 2}, {"workers": 2}])
+@pytest.mark.parametrize("how", [{"threads": 2}, pytest.param({"workers": 2}, marks=pytest.mark.long)])
 def test_threads_and_workers_change_nothing(kept: DataSet, calm: Path, tmp_path: Path, how: dict[str, int]) -> None:
     trained(kept, tmp_path / "net", **how)
     assert_same(tmp_path / "net", calm)
