@@ -36,7 +36,7 @@ def test_two_half_maps_become_a_map_that_lies_on_them(emres, files, tmp_path: Pa
     assert grid_of(volume).matches(TOY)
     assert 0 < (volume.values > 0).mean() < 0.6
     with mrcfile.open(out) as file:
-        assert b"method fsc definition dense threshold 0.143" in file.header.label.tobytes()
+        assert b"method fsc, definition dense, threshold 0.143" in file.header.label.tobytes()
     assert [path.name for path in tmp_path.iterdir()] == ["out.mrc"]
 
 
