@@ -73,7 +73,7 @@ def download(
     ArchiveError
         Nothing there (:class:`NotFoundError`), no network, server errors that several tries did not cure.
     IntegrityError
-        The file came twice and twice was not what it should be.
+        The file came twice (if ``patience.again``) and twice was not what it should be.
     StoreError
         Disk full, read-only, no permission, or another process is fetching the same file.
     """
@@ -84,6 +84,8 @@ def download(
         try:
             _receive(source, partial, md5, report, session, patience)
         except IntegrityError as error:
+            if not patience.again:
+                raise
             log.warning("%s; fetching it once more", error)
             _receive(source, partial, md5, report, session, patience)
         partial.commit()
@@ -237,15 +239,13 @@ def _request(
     import requests
     import urllib3
 
-    host = urlsplit(url).hostname or ""
-    limiter = _LOOPBACK if host in ("localhost", "::1") or host.startswith("127.") else POLITE
+    here = re.match(r"(localhost|::1)$|127\.", urlsplit(url).hostname or "")
     headers = {"User-Agent": _user_agent(), **headers}
-    timeout = (patience.connect, patience.read)
     try:
         with (
-            limiter.slot(),
+            (_LOOPBACK if here else POLITE).slot(),
             nullcontext(session) if session else requests.Session() as client,
-            client.get(url, headers=headers, stream=True, timeout=timeout) as response,
+            client.get(url, headers=headers, stream=True, timeout=(patience.connect, patience.read)) as response,
         ):
             _check_status(url, response)
             yield response

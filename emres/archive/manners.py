@@ -37,6 +37,8 @@ class Patience:
         Failures in a row after which we give up; bytes that arrived in between begin the count anew.
     first_delay, longest_delay : float
         Seconds before the second try (then doubled, with jitter), and the most ever waited, ``Retry-After`` included.
+    again : bool
+        Whether a file that came and is not what it should be is fetched once more.
     """
 
     connect: float = 10.0
@@ -44,6 +46,7 @@ class Patience:
     tries: int = 5
     first_delay: float = 0.5
     longest_delay: float = 60.0
+    again: bool = True
 
     def delay(self, failures: int, retry_after: float | None = None) -> float:
         """Return the seconds to wait after so many failures in a row."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from emres.cli.console import Console
+from emres.cli.console import Console, warn
 from emres.cli.options import CONTEXT, PATH, with_console
 
 
 @click.group("models", context_settings=CONTEXT)
 def models() -> None:
-    """Models to predict with: list, show, import, export, verify.
+    """Models to predict with: list, show, fetch, import, export, verify.
 
     \b
     Examples:
       emres models list
+      emres models fetch legacy:dropout
       emres models import unet_3d_trained_dropout.pth --as legacy:dropout
       emres predict my_map.mrc --model legacy:dropout
     """
@@ -25,10 +27,14 @@ def models() -> None:
 @models.command("list", context_settings=CONTEXT)
 @with_console
 def list_(console: Console) -> int:
-    """List the models on this machine.
+    """List the models on this machine, and where each comes from.
+
+    They ship with emres, are your own ($EMRES_MODELS, else ~/.local/share/emres/models), or come with another package
+    that was installed (entry point group emres.models), which this imports. Of one name your own wins, then emres'.
 
     \b
     Examples:
+      emres models list
       emres models list --json
     """
     from emres.run.models import list_models
@@ -37,8 +43,48 @@ def list_(console: Console) -> int:
     if console.as_json:
         console.data(rows)
         return 0
-    cells = [[row["name"], row["version"], row["architecture"], _size(row["voxel_size"])] for row in rows]
-    console.table("", ("model", "version", "architecture", "Å/voxel"), cells)
+    cells = [
+        [row["name"], row["version"] or "-", row["architecture"] or "-", _size(row), row["source"]] for row in rows
+    ]
+    if console.speaks:
+        console.table("", ("model", "version", "architecture", "Å/voxel", "from"), cells)
+        for row in rows:
+            warn(filter(None, [row["problem"]]), row["name"])
+    return 0
+
+
+@models.command("fetch", context_settings=CONTEXT)
+@click.argument("name", metavar="legacy:dropout|legacy:batchnorm")
+@click.option(
+    "--from",
+    "source",
+    metavar="URL|FILE",
+    help="The .pth file, if not from where it was published. [env EMRES_LEGACY_WEIGHTS: a folder or address that holds "
+    "both files under their published names]",
+)
+@click.option("--force", is_flag=True, help="Fetch again, and replace the model of that name.")
+@with_console
+def fetch(console: Console, name: str, source: str | None, force: bool) -> int:
+    """Fetch the predecessor's published weights from Google Drive, and convert them.
+
+    Goes on where it was cut. Nothing in the file is executed. Where Google gives a page instead of the file, the error
+    says how to bring it in by a browser.
+
+    \b
+    Examples:
+      emres models fetch legacy:dropout
+      emres models fetch legacy:batchnorm --from https://example.org/unet_3d_trained_batchnorm.pth
+    """
+    from emres.run.models_fetch import fetch_model
+
+    with console.progress(1, "models") as report:
+        folder, fetched = fetch_model(
+            name, source, force=force, progress=lambda done, total: report(name, "fetch", done, total or 0)
+        )
+    if console.as_json:
+        console.data({"model": folder.name, "folder": str(folder), "fetched": fetched})
+        return 0
+    console.say(f"model: {folder}" + ("" if fetched else " (there already; --force fetches it again)"))
     return 0
 
 
@@ -125,8 +171,10 @@ def verify(console: Console, name: str) -> int:
     return 0
 
 
-def _size(voxel_size: float | None) -> str:
-    return "any" if voxel_size is None else f"{voxel_size:g}"
+def _size(row: dict[str, Any]) -> str:
+    if row["version"] is None:
+        return "-"
+    return "any" if row["voxel_size"] is None else f"{row['voxel_size']:g}"
 
 
 COMMANDS = (models,)

@@ -1,8 +1,8 @@
 """A model on disk: weights (safetensors) + contract (JSON) + card (Markdown) in one folder.
 
-Opening a bundle executes nothing from the folder: the architecture's name is looked up in a fixed table, weights are
-plain tensors whose hash the contract states, and a small self-test proves that this machine computes what the
-training machine did.
+Opening a bundle executes nothing from the folder: the architecture's name is looked up in a fixed table (then among the
+installed packages that bring one), weights are plain tensors whose hash the contract states, and a small self-test
+proves that this machine computes what the training machine did.
 """
 
 from __future__ import annotations
@@ -74,21 +74,28 @@ class ModelBundle:
 
 
 def build_net(architecture: str, arguments: dict[str, int]) -> nn.Module:
-    """Construct an architecture of the fixed table with fresh weights.
+    """Construct an architecture with fresh weights: of the fixed table, else one that an installed package brings.
+
+    The latter, by the entry point group ``emres.architectures``, executes that package's code: see
+    :mod:`emres.model.plugged`. Installing it is the consent; a bundle alone never has anything executed.
 
     Raises
     ------
     ModelError
-        If the table has no such architecture or it takes no such arguments.
+        If nobody knows such an architecture, it takes no such arguments, or the package is broken.
     """
-    if architecture not in ARCHITECTURES:
-        raise ModelError(
-            "unknown architecture", got=architecture, expected=" or ".join(sorted(ARCHITECTURES)), cure="upgrade emres"
-        )
     try:
-        return ARCHITECTURES[architecture](**{name: int(value) for name, value in arguments.items()})
+        integers = {name: int(value) for name, value in arguments.items()}
+        if architecture in ARCHITECTURES:
+            return ARCHITECTURES[architecture](**integers)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"architecture {architecture} cannot be built from {arguments}") from error
+    from emres.model.plugged import plugged_net, unknown
+
+    net = plugged_net(architecture, integers)
+    if net is None:
+        raise unknown(architecture, sorted(ARCHITECTURES))
+    return net
 
 
 def self_test_input(multiple: int = 4) -> torch.Tensor:

@@ -1,31 +1,56 @@
-"""The models on this machine: those that ship with emres, and those brought in."""
+"""The models on this machine: those that ship with emres, those brought in, those of other packages."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from emres.archive.disk import disk_errors, move_into_place
-from emres.archive.registry import embedded_models, find_model, own_model, own_models
-from emres.errors import UsageError
-from emres.model.contract import CONTRACT_FILE, read_contract
+from emres.archive.registry import Known, find_model, known_models, own_model
+from emres.errors import EmresError, UsageError
+from emres.model.contract import CONTRACT_FILE, Contract, read_contract
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Return one record a model: ``name``, ``version``, ``architecture``, ``voxel_size`` (Å or None), ``folder``."""
-    records = []
-    for name in (*embedded_models(), *own_models()):
-        folder = find_model(name)
-        contract = read_contract(folder)
-        size = None if contract.cube else contract.voxel_size
-        known = {"name": name, "version": contract.version, "architecture": contract.architecture}
-        records.append({**known, "voxel_size": size, "folder": str(folder)})
-    return records
+    """Return one record a model, of emres, one's own and of other packages; a broken one is no trouble to the others.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``version``, ``architecture``, ``voxel_size`` (Å, None for any), ``source`` (``ships with emres``,
+        ``own``, ``package their-nets 1.2``), ``folder``, and ``problem``: None, or why it cannot be used by this name.
+        What cannot be known of a broken one is None.
+    """
+    return [_record(known) for known in known_models()]
 
 
-def import_model(source: Path | str, name: str, *, force: bool = False) -> Path:
+def _record(known: Known) -> dict[str, Any]:
+    version = architecture = size = None
+    problem = known.problem
+    if known.folder is not None:
+        try:
+            contract = read_contract(known.folder)
+            version, architecture = contract.version, contract.architecture
+            size = None if contract.cube else contract.voxel_size
+        except (EmresError, OSError, UnicodeDecodeError) as error:
+            problem = str(error)
+    return {
+        "name": known.name,
+        "version": version,
+        "architecture": architecture,
+        "voxel_size": size,
+        "source": known.source,
+        "folder": None if known.folder is None else str(known.folder),
+        "problem": problem,
+    }
+
+
+def import_model(
+    source: Path | str, name: str, *, force: bool = False, check: Callable[[Contract], None] = lambda _: None
+) -> Path:
     """Bring in a model: the predecessor's weights (``.pth``), or the folder of a bundle.
 
     Parameters
@@ -35,6 +60,8 @@ def import_model(source: Path | str, name: str, *, force: bool = False) -> Path:
         Under which it is found from now on.
     force : bool
         Replace a model of that name.
+    check : callable
+        Raises if the contract is not that of the wanted model.
 
     Returns
     -------
@@ -63,6 +90,7 @@ def import_model(source: Path | str, name: str, *, force: bool = False) -> Path:
                 from emres.model.convert import convert_legacy
 
                 convert_legacy(source, made, target.name)
+            check(read_contract(made))
             move_into_place(made, target)
     return target
 
