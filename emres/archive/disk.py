@@ -72,12 +72,24 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_takes_files(part, path)
         try:
             yield part
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _check_takes_files(part: Path, path: Path) -> None:
+    """Make the folder of a file, and see that it takes one: some, such as /proc, do not and say so oddly."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        part.unlink()
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path} cannot be written: its folder takes no files", cure="choose another folder"
+        ) from error
 
 
 def move_into_place(source: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emres.archive.disk import disk_errors, move_into_place, only_writer, open_locked
+from emres.archive.disk import disk_errors, move_into_place, only_writer, open_locked, replaced_file
 from emres.archive.scratch import DiskScratch
 from emres.archive.store import Store
 from emres.errors import StoreError
@@ -156,3 +156,10 @@ def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, mon
     os.write(descriptor, b"bytes")
     os.close(descriptor)
     assert (tmp_path / "a.part").read_bytes() == b"bytes"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc here")
+@pytest.mark.parametrize("path", ["/proc/emres.json", "/proc/emres/inner.json"])
+def test_a_folder_that_takes_no_files_is_told_in_words(path: str) -> None:
+    with pytest.raises(StoreError, match=r"takes no files; choose another folder"), replaced_file(Path(path)) as part:
+        part.write_text("never")
