@@ -32,7 +32,7 @@ def fetch_model(
     *,
     force: bool = False,
     progress: Progress | None = None,
-    patience: Patience = _PATIENCE,
+    patience: Patience | None = None,
 ) -> tuple[Path, bool]:
     """Fetch the predecessor's published weights, and keep them as a model under that name.
 
@@ -49,7 +49,7 @@ def fetch_model(
         Fetch again, and replace the model of that name.
     progress : callable, optional
         Called with bytes so far and bytes in all.
-    patience : Patience
+    patience : Patience, optional
 
     Returns
     -------
@@ -84,7 +84,7 @@ def fetch_model(
         return import_model(path, target.name, force=force, check=_expects(target.name)), True
     work = models_folder() / _WORK / target.name
     try:
-        file = _fetched(target.name, addresses, work, patience, progress)
+        file = _fetched(target.name, addresses, work, patience or _PATIENCE, progress)
         return _converted(target.name, file, force), True
     finally:
         _remove_empty(work)

@@ -14,6 +14,7 @@ from emres.model.legacy import LegacyUNet
 from emres.run.models import export_model, import_model, list_models, verify_model
 from emres.run.predict import predict_entry, predict_job
 from emres.volume.grid import Grid, make_volume
+from tests.other_packages import install
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +112,29 @@ def test_what_is_no_model_leaves_nothing_behind(tmp_path):
     with pytest.raises(EmresError):
         import_model(tmp_path / "weights.pth", "mine")
     assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_the_list_says_where_each_comes_from_whatever_is_broken(tmp_path, weights, monkeypatch, capsys):
+    bundle = import_model(weights, "legacy:net")
+    code = f"NET = {str(bundle)!r}\nGONE = '/nowhere'\n"
+    points = "[emres.models]\ntheir-net = their_nets:NET\ntheir-other = their_nets:GONE\n"
+    install(tmp_path / "site", monkeypatch, "their-nets", points, code)
+    import_model(weights, "damaged")
+    (tmp_path / "models/damaged/contract.json").write_bytes(b"\xff{")
+    rows = {row["name"]: row for row in list_models()}
+    assert {name: row["source"] for name, row in rows.items()} == {
+        "emres-small": "ships with emres", "damaged": "own", "legacy-net": "own",
+        "their-net": "package their-nets 1.2", "their-other": "package their-nets 1.2",
+    }  # fmt: skip
+    assert [name for name, row in rows.items() if row["problem"]] == ["damaged", "their-other"]
+    assert rows["their-net"]["architecture"] == "legacy_unet"
+    assert run(["models", "list"]) == 0
+    told = capsys.readouterr()
+    assert "ships with emres" in told.out
+    assert "warning: their-other: " in told.err
+    assert run(["models", "list", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(["models", "verify", "their-net"]) == 0
 
 
 def test_the_command_line_imports_shows_and_verifies(tmp_path, weights, capsys):
