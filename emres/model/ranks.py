@@ -52,17 +52,19 @@ class Ranks:
         if self.size > 1:
             dist.barrier()
 
-    def shared(self, net: nn.Module) -> nn.Module:
+    def shared(self, net: nn.Module, parts: int) -> nn.Module:
         """Return a net to train: its gradients, and the statistics of its batches, are those of all processes.
 
         Parameters
         ----------
         net : torch.nn.Module
-            Its batch normalisations are replaced by ones that share.
+            Its batch normalisations and dropouts are replaced by ones that share.
+        parts : int
+            Of a batch; this process has every ``size``-th.
         """
         if self.size == 1:
             return net
-        share_statistics(net)
+        share_layers(net, parts // self.size, self)
         devices = [self.device] if self.device.type == "cuda" else None
         # A 1^3 kernel has more than one name for the layout of its numbers; PyTorch takes that for two layouts.
         warnings.filterwarnings("ignore", message="Grad strides do not match", category=UserWarning)
@@ -105,14 +107,45 @@ class SharedBatchNorm3d(nn.BatchNorm3d):
         self.running_var.lerp_(variance * (count / max(count - 1, 1)), share)
 
 
-def share_statistics(net: nn.Module) -> None:
-    """Replace every batch normalisation of a net by one that shares; weights and statistics stay the same tensors."""
-    for module in net.modules():
+class SharedDropout(nn.Module):
+    """Dropout of the whole batch, of which every process draws all and uses its part.
+
+    Parameters
+    ----------
+    usual : torch.nn.Module
+        What one process would do to the batch.
+    parts : int
+        Of this process.
+    ranks : Ranks
+    """
+
+    def __init__(self, usual: nn.Module, parts: int, ranks: Ranks) -> None:
+        super().__init__()
+        self._usual, self._parts, self._ranks = usual, parts, ranks
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Drop of (batch, channels, ...)."""
+        if not self.training:
+            return features
+        size, count = self._ranks.size, len(features)
+        by_channel = isinstance(self._usual, nn.Dropout3d)
+        one = (features.shape[1], 1, 1, 1) if by_channel else features.shape[1:]
+        kept = self._usual.train()(torch.ones((count * size, *one), dtype=features.dtype, device=features.device))
+        mine = kept.view(self._parts, size, count // self._parts, *one)[:, self._ranks.rank]
+        dropped: Tensor = features * mine.reshape(count, *one)
+        return dropped
+
+
+def share_layers(net: nn.Module, parts: int, ranks: Ranks) -> None:
+    """Replace what looks at a batch as a whole by what shares; weights and statistics stay the same tensors."""
+    for module in list(net.modules()):
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm3d:
                 shared = SharedBatchNorm3d(child.num_features, child.eps, child.momentum)
                 shared.__dict__ = child.__dict__
                 setattr(module, name, shared)
+            elif type(child) in (nn.Dropout, nn.Dropout3d):
+                setattr(module, name, SharedDropout(child, parts, ranks))
 
 
 class _SumOverProcesses(torch.autograd.Function):

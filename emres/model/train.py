@@ -94,11 +94,11 @@ def train(
     ModelError
         If the loss is no number any more; the last checkpoint stays.
     """
-    net = ranks.shared(state.net)
+    net = ranks.shared(state.net, plan.parts)
     pending = _Pending(state, plan, keeper, ranks)
     started = time.perf_counter() - state.seconds
     for batch in batches(state.step):
-        seed_step(plan.seed, state.step, ranks.rank)
+        seed_step(plan.seed, state.step)
         rate = set_rate(state.optimizer, plan, state.step)
         loss = _loss(net.train(), batch, plan, contract, ranks.device)
         state.optimizer.zero_grad()
@@ -131,9 +131,9 @@ def _loss(net: nn.Module, batch: Batch, plan: TrainPlan, contract: Contract, dev
     return in_mask_loss(answer.float(), truth_of(batch, contract), batch.weight, plan.beta, plan.spread)
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Set torch's random numbers (dropout) to those of one step in one process."""
-    digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
+def seed_step(seed: int, step: int) -> None:
+    """Set torch's random numbers (dropout) to those of one step, in every process."""
+    digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "little"))
 
 
