@@ -15,9 +15,11 @@ import torch
 
 from benchmarks.maps import ball_entry
 from benchmarks.report import Row, side_by_side
+from emres.archive.attributes import ANSWERS
 from emres.archive.registry import find_model
 from emres.archive.store import EntryGroup
-from emres.model.bundle import build_net, open_bundle, save_bundle
+from emres.model.bundle import build_net, open_bundle, save_bundle, self_test_condition
+from emres.model.conditioned import ConditionedUNet
 from emres.model.contract import read_contract
 from emres.model.unet import CompactUNet
 from emres.run.predict import predict_entry, predict_job
@@ -33,7 +35,7 @@ CASES = (("none", 0.15, 1.15), ("auto", 0.04, 0.5), ("auto", 0.15, None))
 
 # The cheaper the net, the more the reading and writing round it weigh: so also with one of the 60 kFLOP a voxel that
 # the next model may cost (its weights are random; the time does not depend on them).
-HEAVY = {"channels": 40, "deep_channels": 112, "deep_layers": 3}
+HEAVY = {"channels": 40, "deep_channels": 112, "deep_layers": 3}  # both architectures take these
 
 
 def measure(size: str) -> list[Row]:
@@ -49,7 +51,7 @@ def measure(size: str) -> list[Row]:
 
 def _row(side: int, model: Path, mask: str, share: float, wanted: float | None) -> Row:
     bundle = open_bundle(model)
-    assert isinstance(bundle.net, CompactUNet)
+    assert isinstance(bundle.net, CompactUNet | ConditionedUNet)
     cost = f"{bundle.net.flops_per_voxel / 1000:.0f} kFLOP/voxel"
     with tempfile.TemporaryDirectory() as folder:
         group = ball_entry(Path(folder), side, bundle.contract.voxel_size, share)
@@ -70,17 +72,19 @@ def random_bundle(folder: Path, like: Path, arguments: dict[str, int]) -> Path:
 
 def predict_anew(group: EntryGroup, mask: str, model: Path) -> None:
     """Predict an entry whose results were thrown away."""
-    shutil.rmtree(group.path / "local_resolution", ignore_errors=True)
+    for answer in ANSWERS:
+        shutil.rmtree(group.path / answer, ignore_errors=True)
     predict_entry(predict_job(group.path, str(model), mask=mask, device="cpu"))
 
 
-def bare_net(net: CompactUNet, density: Array) -> Callable[[], torch.Tensor]:
+def bare_net(net: CompactUNet | ConditionedUNet, density: Array) -> Callable[[], torch.Tensor]:
     """Return the net as inference runs it (folded, channels last), applied to a whole box in one go."""
     net = net.folded().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     values = torch.from_numpy(density)[None, None]
+    told = {"condition": self_test_condition()} if isinstance(net, ConditionedUNet) else {}
 
     def forward() -> torch.Tensor:
         with torch.inference_mode():
-            return torch.as_tensor(net(values))
+            return torch.as_tensor(net(values, **told))
 
     return forward
