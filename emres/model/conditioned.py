@@ -148,7 +148,8 @@ class ConditionedUNet(nn.Module):
         # the energies a cell.
         reach = self.deep_layers + 1
         features = trim(self.stem(density), 2, reach + 2)
-        energies = torch.log(blurred(self.bands(features).square()) + _ENERGY_FLOOR) / 4
+        with torch.autocast(density.device.type, enabled=False):
+            energies = torch.log(blurred(self.bands(features).square()) + _ENERGY_FLOOR) / 4
         shallow = trim(self.encode(torch.cat([features, energies], 1), first), 2, reach)
         deep = self.down(shallow, second)
         for left, layer, film in zip(range(self.deep_layers, 0, -1), self.deep, others, strict=False):

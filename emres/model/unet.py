@@ -60,6 +60,11 @@ class Stem(nn.Module):
 
     def forward(self, density: Tensor) -> Tensor:
         """Turn (batch, 1, z, y, x) into (batch, 21, z/2, y/2, x/2)."""
+        # Squares and their ratios need all the digits of float32, whatever the layers after it make do with.
+        with torch.autocast(density.device.type, enabled=False):
+            return self._features(density.float())
+
+    def _features(self, density: Tensor) -> Tensor:
         cells = nn.functional.conv3d(density, self.taps, stride=2, padding=1)
         raw, fine = cells[:, :8], cells[:, 8:]
         raw_mean, fine_mean = raw.mean(1, keepdim=True), fine.mean(1, keepdim=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from emres.errors import UsageError
-from emres.model.train_plan import TrainPlan, check_known, plan_from
+from emres.model.plan_values import check_known, plan_from
+from emres.model.train_plan import TrainPlan
 
 
 @dataclass(frozen=True)

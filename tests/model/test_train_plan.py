@@ -9,7 +9,8 @@ import pytest
 
 from emres.errors import UsageError
 from emres.model.augment import USUAL, Augmentation
-from emres.model.train_plan import TrainPlan, plan_from
+from emres.model.plan_values import plan_from
+from emres.model.train_plan import TrainPlan
 
 KINDS = ["conditioned_unet", "compact_unet", "legacy_dropout", "legacy_batchnorm"]
 
