@@ -21,8 +21,8 @@ from emres.run.models import import_model
 #: Folder or address that holds both files under their published names, in place of Google Drive.
 VARIABLE = "EMRES_LEGACY_WEIGHTS"
 
-# A page in place of the file (quota, login) is the same page a moment later.
-_PATIENCE = Patience(again=False)
+# A page in place of the file (quota, login) is the same page a moment later; and somebody is waiting.
+_PATIENCE = Patience(tries=3, again=False)
 _WORK = ".fetch"
 
 
