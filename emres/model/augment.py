@@ -59,6 +59,9 @@ class Augmentation:
         Share of the patches with which the reported resolution of their map is told.
     report : float
         Standard deviation of the logarithm of an error of what is told: authors differ in how they measure it.
+    spectrum : float
+        Standard deviation of the logarithm of an error of every shell of the spectra that are told: there are few maps
+        to learn spectra from.
     """
 
     rotations: bool = False
@@ -70,10 +73,11 @@ class Augmentation:
     offset: float = 0.0
     told: float = 0.0
     report: float = 0.0
+    spectrum: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.b_factor
-        strengths = (self.noise, self.mask, self.gain, self.offset, self.told, self.report)
+        strengths = (self.noise, self.mask, self.gain, self.offset, self.told, self.report, self.spectrum)
         shares = max(self.mask, self.told)
         if not (np.isfinite([low, high, *strengths]).all() and min(strengths) >= 0 and shares <= 1 and low <= high):
             raise UsageError(
@@ -92,8 +96,10 @@ class Augmentation:
 
 
 # What a net is trained with unless it is told otherwise.
-USUAL = Augmentation(rotations=True, b_factor=(-80.0, 80.0), noise=0.05, mask=0.25, gain=0.15, offset=0.02, told=0.5,
-                     report=0.06)  # fmt: skip
+USUAL = Augmentation(
+    rotations=True, b_factor=(-80.0, 80.0), noise=0.05, mask=0.25, gain=0.15, offset=0.02, told=0.5, report=0.06,
+    spectrum=0.2,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,9 @@ def varied_spectra(spectra: Spectra, plan: Augmentation, finest: float, seed: in
         spectra = spectra.with_noise(draw.noise**2).scaled(1 / math.sqrt(1 + draw.noise**2))
     if plan.gain:
         spectra = spectra.scaled(draw.gain)
+    if plan.spectrum:
+        errors = np.random.default_rng([seed, 2]).normal(scale=plan.spectrum, size=(2, len(spectra.inside)))
+        spectra = spectra.with_errors(*np.exp(errors))
     return spectra.masked() if draw.masked else spectra
 
 

@@ -19,10 +19,11 @@ Array = np.ndarray[Any, Any]
 
 # Spectrum inside, beside, whether there is anything beside; voxel size; reported resolution, whether it is told.
 LENGTH = 2 * NYQUIST + 4
+TOLD = LENGTH - 2  # where the reported resolution stands, and behind it whether it is told
+USUAL_RATIO = 4.0  # reported resolution over voxel size: what is told is the logarithm over this
 _FLOOR = 1e-7  # power, relative to the density's mean square: what a masked map has outside
 _SCALE = 4.0  # of natural logarithms of power, so that all numbers are of order one
 _USUAL_VOXEL_SIZE = 1.5
-_USUAL_RATIO = 4.0  # reported resolution over voxel size
 
 
 def condition_of(spectra: Spectra, reported: float | None = None) -> Array:
@@ -64,4 +65,4 @@ def _logs(power: tuple[float, ...]) -> Array:
 
 
 def _level(reported: float, voxel_size: float) -> float:
-    return math.log(reported / voxel_size / _USUAL_RATIO)
+    return math.log(reported / voxel_size / USUAL_RATIO)

@@ -22,16 +22,19 @@ The condition is the same in every block of a map, so block-wise equals whole he
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from emres.errors import UsageError
-from emres.model.condition import LENGTH
+from emres.model.condition import LENGTH, TOLD, USUAL_RATIO
 from emres.model.unet import NO_MARGINS, ConvUnit, Margins, Stem, Trim, blurred, check_sides, conv3
 
 _ENERGY_FLOOR = 1e-4  # of features of order one
 _HIDDEN = 64
-_DROPPED = 0.1  # share of hidden numbers that training leaves out: there are few maps to learn levels from
+_TOLD_SPREAD = 0.12  # of log(local over reported resolution): about what simulated maps have
+_DROPPED = 0.2  # share of hidden numbers that training leaves out: there are few maps to learn levels from
 
 
 class Film(nn.Module):
@@ -49,9 +52,9 @@ class Film(nn.Module):
         self.hidden = nn.Sequential(
             nn.Linear(LENGTH, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
         )
-        self.level = nn.Linear(_HIDDEN, 2)
+        self.level, self.told = nn.Linear(_HIDDEN, 2), nn.Linear(_HIDDEN, 2)
         self.films = nn.Linear(_HIDDEN, 2 * sum(sides))
-        for layer in (self.level, self.films):
+        for layer in (self.level, self.told, self.films):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -59,7 +62,12 @@ class Film(nn.Module):
         """Return (batch, 2, 1, 1, 1), and gain and offset of every layer, (batch, channels, 1, 1, 1)."""
         hidden = self.hidden(condition)
         parts = self.films(hidden)[..., None, None, None].split([side for side in self._sides for _ in range(2)], 1)
-        return self.level(hidden)[..., None, None, None], list(zip(parts[::2], parts[1::2], strict=True))
+        blind, told = self.level(hidden), self.told(hidden)
+        reported, is_told = condition[:, TOLD : TOLD + 1], condition[:, TOLD + 1 : TOLD + 2]
+        # What is reported is where the level begins, and what is learnt is how far from it a map's median lies.
+        anchor = torch.cat([reported + math.log(USUAL_RATIO), torch.full_like(reported, math.log(_TOLD_SPREAD))], 1)
+        level = torch.where(is_told > 0, anchor + told, blind)
+        return level[..., None, None, None], list(zip(parts[::2], parts[1::2], strict=True))
 
 
 class ConditionedUNet(nn.Module):

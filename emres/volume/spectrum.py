@@ -64,6 +64,10 @@ class Spectra:
         inside, outside = (tuple(value + variance for value in power) for power in (self.inside, self.outside))
         return Spectra(self.voxel_size, inside, outside)
 
+    def with_errors(self, inside: Array, outside: Array) -> Spectra:
+        """Return the spectra with every shell's power times a number, (29,) each."""
+        return Spectra(self.voxel_size, _times(self.inside, inside), _times(self.outside, outside))
+
     def masked(self) -> Spectra:
         """Return the spectra of a map that has nothing beside its molecule."""
         return Spectra(self.voxel_size, self.inside, (0.0,) * SHELLS)

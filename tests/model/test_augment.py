@@ -118,6 +118,15 @@ def test_a_masked_patch_is_of_a_map_with_nothing_beside_its_molecule() -> None:
     assert varied_spectra(FLAT, Augmentation(), 3.0, seed=1) == FLAT
 
 
+def test_errors_of_spectra_are_drawn_shell_by_shell_and_from_the_seed_alone() -> None:
+    plan = Augmentation(spectrum=0.3)
+    one, again, other = (varied_spectra(FLAT, plan, 3.0, seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+    logs = np.log([varied_spectra(FLAT, plan, 3.0, seed).inside for seed in range(200)])
+    assert logs.std() == pytest.approx(0.3, rel=0.1)
+
+
 def test_noise_is_white_and_the_rms_stays_one() -> None:
     rng = np.random.default_rng(3)
     signal = rng.normal(size=(48, 48, 48)).astype(np.float32)

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from emres.errors import UsageError
-from emres.model.condition import LENGTH
+from emres.model.condition import LENGTH, condition_of
 from emres.model.conditioned import ConditionedUNet
 from emres.volume.blocks import plan_blocks
+from emres.volume.spectrum import SHELLS, Spectra
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def net() -> ConditionedUNet:
             torch.nn.init.uniform_(module.bias, -0.2, 0.2)
             torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    for layer in (net.film.level, net.film.films):
+    for layer in (net.film.level, net.film.told, net.film.films):
         torch.nn.init.normal_(layer.weight, std=0.1)
     return net.eval()
 
@@ -87,11 +88,17 @@ def test_every_map_of_a_batch_heeds_its_own_condition(net: ConditionedUNet) -> N
     assert (both[0] - both[1]).abs().min() > 0
 
 
-def test_a_fresh_net_says_the_same_level_whatever_it_is_told() -> None:
+def test_a_fresh_net_says_what_is_reported_and_nothing_else_that_it_is_told() -> None:
     net = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2).eval()
+    torch.nn.init.zeros_(net.head.weight)
+    torch.nn.init.zeros_(net.head.bias)
     density = torch.randn(1, 1, 8, 8, 8)
-    one, other = (net(density, condition=torch.full((1, LENGTH), value)) for value in (0.0, 1.0))
-    torch.testing.assert_close(one, other)
+    spectra = Spectra(1.5, (1.0,) * SHELLS)
+    untold, falling = (condition_of(found) for found in (spectra, spectra.scaled(0.1)))
+    assert net(density, condition=torch.from_numpy(untold)[None]).unique().tolist() == [0.0]
+    assert net(density, condition=torch.from_numpy(falling)[None]).unique().tolist() == [0.0]
+    told = net(density, condition=torch.from_numpy(condition_of(spectra, reported=6.0))[None])
+    torch.testing.assert_close(told[:, 0].exp() * 1.5, torch.full((1, 8, 8, 8), 6.0))
 
 
 def test_the_default_is_small_enough_to_ship() -> None:
