@@ -11,6 +11,7 @@ import click
 from emres import __version__
 from emres.cli import (
     batch,
+    cluster,
     dataset,
     demo,
     estimate,
@@ -55,6 +56,7 @@ for command in (
     *estimate.COMMANDS,
     *fsc.COMMANDS,
     *batch.COMMANDS,
+    *cluster.COMMANDS,
     *models.COMMANDS,
     *simulate.COMMANDS,
     *dataset.COMMANDS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from emres.cli.console import Console, exit_code, show_outcomes
 from emres.cli.fetch import chosen
 from emres.cli.options import CONTEXT, PATH, archive, on_cluster, predicting, selecting, to_store, with_console
+from emres.cli.simulate import cluster_of
 
 if TYPE_CHECKING:
     from emres.archive.emdb import Mirror
@@ -74,13 +74,9 @@ def batch_predict(
 def run_and_show(console: Console, names: list[str], plan: BatchPlan, cluster: str | None) -> int:
     """Run a batch with progress bars and show what came of it; return the exit code."""
     from emres.run.batch import run_batch
-    from emres.run.cluster import connect
 
-    with connect(cluster, tasks=len(names)) if cluster else nullcontext() as client:
-        if client is not None:
-            console.say(f"dashboard: {client.dashboard_link}")
-        with console.progress(len(names), "maps") as report:
-            outcomes = list(run_batch(names, plan, client, report))
+    with cluster_of(console, cluster, len(names)) as client, console.progress(len(names), "maps") as report:
+        outcomes = list(run_batch(names, plan, client, report))
     show_outcomes(console, sorted(outcomes, key=lambda outcome: names.index(outcome.name)), COLUMNS)
     if plan.export is not None:
         console.say(f"local-resolution maps: {plan.export}/*_local_resolution.mrc")

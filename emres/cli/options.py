@@ -68,7 +68,8 @@ def on_cluster(command: Command) -> Command:
         is_flag=False,
         flag_value="local",
         metavar="[SPEC]",
-        help="local (the default), local:WORKERS, tcp://HOST:PORT, tls://HOST:PORT or a scheduler file.",
+        help="local (the default), local:WORKERS, gpu, slurm[:OPTION=VALUE,...], ssh:HOST,HOST, tcp://HOST:PORT, "
+        "tls://HOST:PORT, a scheduler file, or a .toml or .yaml file of options; see emres cluster --help.",
     )(command)
 
 

@@ -100,8 +100,7 @@ def cluster_of(console: Console, cluster: str | None, tasks: int) -> Iterator[An
         return
     from emres.run.cluster import connect
 
-    with connect(cluster, tasks=tasks) as client:
-        console.say(f"dashboard: {client.dashboard_link}")
+    with connect(cluster, tasks=tasks, told=lambda link: console.say(f"dashboard: {link}")) as client:
         yield client
 
 

@@ -1,51 +1,61 @@
-"""From a word to a Dask client: a laptop's cores, or any scheduler that is already running."""
+"""From a word to a Dask client: a laptop's cores, its GPUs, SLURM, machines behind SSH, or a scheduler that runs."""
 
 from __future__ import annotations
 
-import os
-import socket
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from emres.errors import EmresError, UsageError
+from emres.errors import EmresError
+from emres.run.cluster_local import cores as cores
+from emres.run.cluster_local import free_memory as free_memory
+from emres.run.cluster_local import local_workers as local_workers
+from emres.run.cluster_spec import ClusterSpec, parse_cluster
 
 if TYPE_CHECKING:
     from distributed import Client
 
-_KINDS = "local, local:WORKERS, tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (.json)"
-
 _SETTINGS = {
     # A task that kills its worker fails after its second death, and an innocent neighbour does not.
     "distributed.scheduler.allowed-failures": 1,
-    "distributed.scheduler.no-workers-timeout": "300s",
     "distributed.comm.timeouts.connect": "30s",
     "distributed.worker.daemon": True,
 }
 
 
-def connect(spec: str = "local", *, tasks: int | None = None, timeout: float = 30.0) -> Client:
+def connect(
+    spec: str = "local",
+    *,
+    tasks: int | None = None,
+    timeout: float = 30.0,
+    told: Callable[[str], None] = lambda link: None,
+) -> Client:
     """Return a client for a cluster; closing it also ends what was started for it.
 
     Parameters
     ----------
     spec : str
-        ``local`` (one worker process for every two cores, at most one a task), ``local:4``, ``tcp://host:8786``,
-        ``tls://host:8786`` (certificates from Dask's configuration) or the path of a scheduler file.
+        ``local`` (one worker process for every two cores, at most one a task), ``local:4``, ``gpu`` (one worker a
+        GPU), ``gpu:0,1``, ``slurm``, ``slurm:partition=gpu,jobs=4``, ``ssh:host1,host2``, ``tcp://host:8786``,
+        ``tls://host:8786`` (certificates from Dask's configuration), the path of a scheduler file (.json) or of a
+        file of options (.toml, .yaml).
     tasks : int, optional
         How many tasks there will be: a local cluster starts no more workers.
     timeout : float
         Seconds to wait for a running scheduler.
+    told : callable
+        Called with the dashboard's address as soon as there is one, before the first worker is waited for.
 
     Returns
     -------
     distributed.Client
+        With at least one worker, where the cluster was started for it.
 
     Raises
     ------
     UsageError
-        If the word is none of these.
+        If the word is none of these, or an option is wrong.
     EmresError
-        If the scheduler does not answer.
+        If the scheduler does not answer, or no worker comes.
 
     Examples
     --------
@@ -54,71 +64,53 @@ def connect(spec: str = "local", *, tasks: int | None = None, timeout: float = 3
     """
     import dask
 
-    dask.config.set(_SETTINGS)
-    kind, _, rest = spec.partition(":")
-    if kind == "local" and (not rest or (rest.isdigit() and int(rest) > 0)):
-        return _local(int(rest) if rest else local_workers(tasks))
-    if kind in ("tcp", "tls") and rest.startswith("//"):
-        return _running({"address": spec}, spec, timeout)
-    if spec.endswith(".json") and Path(spec).is_file():
-        return _running({"scheduler_file": spec}, spec, timeout)
-    raise UsageError("unknown cluster", got=spec, expected=_KINDS)
+    parsed = parse_cluster(spec)
+    # A task that no worker fits fails after this, with Dask's own sentence, instead of waiting for ever.
+    dask.config.set({**_SETTINGS, "distributed.scheduler.no-workers-timeout": f"{parsed.queue_timeout}s"})
+    client = _started(parsed, tasks, timeout)
+    try:
+        told(client.dashboard_link)
+        if parsed.kind != "running":
+            from emres.run.cluster_owned import await_worker
+
+            await_worker(client, parsed)
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
-def local_workers(tasks: int | None = None) -> int:
-    """Return how many worker processes suit this machine: one for every two cores, at most one a task."""
-    return max(1, min(cores() // 2, tasks or cores()))
+def _started(spec: ClusterSpec, tasks: int | None, timeout: float) -> Client:
+    if spec.kind == "running":
+        return _running(spec, timeout)
+    if spec.kind == "gpu":
+        from emres.run.cluster_gpu import start_gpu
+
+        return start_gpu(spec)
+    if spec.kind == "slurm":
+        from emres.run.cluster_slurm import start_slurm
+
+        return start_slurm(spec)
+    if spec.kind == "ssh":
+        from emres.run.cluster_ssh import start_ssh
+
+        return start_ssh(spec)
+    from emres.run.cluster_local import start_local
+
+    return start_local(spec, tasks)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def free_memory() -> int:
-    """Return how many bytes this process could still take: what is free, within what it is allowed."""
-    import psutil
-    from distributed.system import MEMORY_LIMIT
-
-    return int(min(psutil.virtual_memory().available, MEMORY_LIMIT))
-
-
-def _local(workers: int) -> Client:
+def _running(spec: ClusterSpec, timeout: float) -> Client:
     from distributed import Client
 
-    threads = str(max(1, cores() // workers))
-    # The nanny would set one thread for torch; a worker runs one task at a time, so it may use its share of the cores.
-    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    return Client(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=_dashboard(),
-        env=environment,
-        silence_logs=50,
-        preload=["emres.run.worker"],
-    )
-
-
-def _dashboard() -> str:
-    """Return the usual port of the dashboard if it is free, else any; on this machine only."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", 8787))
-        except OSError:
-            return "127.0.0.1:0"
-    return "127.0.0.1:8787"
-
-
-def _running(where: dict[str, Any], spec: str, timeout: float) -> Client:
-    from distributed import Client
-
+    where: dict[str, Any] = {"address": spec.address}
+    if spec.address is not None and "://" not in spec.address:
+        where = {"scheduler_file": spec.address}
     try:
         return Client(**where, timeout=timeout)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
         raise EmresError(
-            f"no scheduler answers at {spec}",
+            f"no scheduler answers at {spec.address}",
             got=str(error) or type(error).__name__,
             cure="check the address, and that its Dask version is the same as here",
         ) from error

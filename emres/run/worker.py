@@ -1,11 +1,40 @@
-"""What a local worker process does before its first task (Dask preloads this module)."""
+"""What a worker process does before its first task (Dask preloads this module)."""
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from typing import Any
 
 
 def dask_setup(worker: Any) -> None:
-    """Leave Ctrl-C to the client: it reaches every process of the terminal, but one of them decides what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C to the client, and take one of the GPUs that a job's workers share.
+
+    Ctrl-C reaches every process of the terminal, but one of them decides what it means.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.environ.get("EMRES_ONE_GPU_EACH"):
+        take_own_gpu(str(worker.name))
+
+
+def take_own_gpu(name: str) -> None:
+    """Leave this process one GPU of those that its job has; before anything has touched CUDA.
+
+    Parameters
+    ----------
+    name : str
+        Of the worker: Dask calls the workers of a job JOB-0, JOB-1, …, and keeps the name over a restart.
+
+    Examples
+    --------
+    >>> os.environ["CUDA_VISIBLE_DEVICES"] = "4,5"
+    >>> take_own_gpu("emres-0-1")
+    >>> os.environ.pop("CUDA_VISIBLE_DEVICES")
+    '5'
+    """
+    visible = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    number = name.rpartition("-")[2]
+    if len(visible) > 1 and number.isdigit():
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[int(number) % len(visible)]
