@@ -108,6 +108,10 @@ def predict(
     if folder is None:
         raise UsageError("this model was never saved", cure="save it with save_bundle, then load_model(folder)")
     contract, grid = read_contract(folder), grid_of(volume)
+    if reported_resolution is not None and not contract.conditioned:
+        raise UsageError(
+            f"{contract.name_version} cannot be told a resolution", cure="leave it out, or use another model"
+        )
     if uncertainty and not contract.conditioned:
         raise UsageError(f"{contract.name_version} does not tell how sure it is", cure="use another model")
     working = contract.working_grid(grid)

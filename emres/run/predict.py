@@ -203,7 +203,11 @@ def predict_job(
     group = open_entry(entry)
     check_map(group, kind)
     job = PredictJob(group.path, find_model(model), kind, mask, device, blind=blind, resolution=resolution)
-    job.contract  # noqa: B018 - a broken bundle is told here, not on a worker
+    contract = job.contract  # a broken bundle is told here, not on a worker
+    if resolution is not None and not contract.conditioned:
+        raise UsageError(
+            f"{contract.name_version} cannot be told a resolution", cure="leave it out, or use another model"
+        )
     return job
 
 

@@ -137,6 +137,10 @@ def test_what_makes_no_sense_is_refused(entry: EntryGroup, told_model: Path, toy
         predict_job(entry.path, str(told_model), resolution=-3.0)
     with pytest.raises(UsageError, match="blind"):
         predict_job(entry.path, str(told_model), resolution=3.0, blind=True)
+    with pytest.raises(UsageError, match="cannot be told"):
+        predict_job(entry.path, str(toy_model), resolution=3.0)
+    with pytest.raises(UsageError, match="cannot be told"):
+        predict(read_mrc(toy_map), toy_model, reported_resolution=3.0)
     with pytest.raises(UsageError, match="how sure"):
         predict(read_mrc(toy_map), toy_model, uncertainty=True)
     with pytest.raises(UsageError, match="how sure"):
