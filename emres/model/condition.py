@@ -48,7 +48,7 @@ def condition_of(spectra: Spectra, reported: float | None = None) -> Array:
 
     Examples
     --------
-    >>> condition_of(Spectra(1.5, (1.0,) * 29), reported=6.0)[-3:]
+    >>> condition_of(Spectra(1.5, (1.0,) * 43), reported=6.0)[-3:]
     array([0., 0., 1.], dtype=float32)
     """
     if reported is not None and not (math.isfinite(reported) and reported > 0):

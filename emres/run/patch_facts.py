@@ -36,7 +36,7 @@ Array = np.ndarray[Any, Any]
 
 FILE = "patches.json"
 
-_FORMAT = 3
+_FORMAT = 4
 _SECONDS = 30.0  # of work that a kill may cost
 _MEMORY = 2**30  # bytes for the arrays of one map; above it they go to disk
 

@@ -20,25 +20,25 @@ from emres.volume.grid import Shape
 
 Array = np.ndarray[Any, Any]
 
-SIDE = 32  # voxels of a window
+SIDE = 48  # voxels of a window
 CELL = 8  # voxels: as finely as places are chosen
-SHELLS = 29  # 0 is the mean; up to the corners of the cube of frequencies; shell j is j / SIDE per voxel
+SHELLS = 43  # 0 is the mean; up to the corners of the cube of frequencies; shell j is j / SIDE per voxel
 NYQUIST = SIDE // 2
-_WINDOWS = 16
+_INSIDE, _BESIDE = 96, 32  # windows at most: a molecule differs from place to place, its surroundings hardly do
 _RING = 3.0  # cells beyond the nearest clear window that still are near
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Mean power of a Fourier coefficient in shells 0 .. 28, each 1/32 per voxel wide; white noise of variance 1 has 1.
+    """Mean power of a Fourier coefficient in shells 0 .. 42, each 1/48 per voxel wide; white noise of variance 1 has 1.
 
     Parameters
     ----------
     voxel_size : float
         Å.
-    inside : (29,) tuple of float
+    inside : (43,) tuple of float
         In windows round voxels of the molecule.
-    outside : (29,) tuple of float
+    outside : (43,) tuple of float
         In windows just beside it; empty where the box has no room for any.
     """
 
@@ -48,11 +48,11 @@ class Spectra:
 
     @property
     def frequency(self) -> Array:
-        """1/Å, (29,): the middle of every shell."""
+        """1/Å, (43,): the middle of every shell."""
         return np.arange(SHELLS) / (SIDE * self.voxel_size)
 
     def filtered(self, gain: Array) -> Spectra:
-        """Return the spectra after every shell's amplitudes were multiplied by a number, (29,)."""
+        """Return the spectra after every shell's amplitudes were multiplied by a number, (43,)."""
         return Spectra(self.voxel_size, *(_times(power, np.square(gain)) for power in (self.inside, self.outside)))
 
     def scaled(self, factor: float) -> Spectra:
@@ -65,7 +65,7 @@ class Spectra:
         return Spectra(self.voxel_size, inside, outside)
 
     def with_errors(self, inside: Array, outside: Array) -> Spectra:
-        """Return the spectra with every shell's power times a number, (29,) each."""
+        """Return the spectra with every shell's power times a number, (43,) each."""
         return Spectra(self.voxel_size, _times(self.inside, inside), _times(self.outside, outside))
 
     def masked(self) -> Spectra:
@@ -85,16 +85,30 @@ def _times(power: tuple[float, ...], factors: Array) -> tuple[float, ...]:
 @lru_cache(maxsize=4)
 def _shells(side: int) -> tuple[Array, Array]:
     """Return the shell of every coefficient of a window, and the window's Hann taper."""
-    along = fft.fftfreq(side, 1 / side)
-    radius = np.rint(np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)).astype(int)
+    along, half = fft.fftfreq(side, 1 / side), fft.rfftfreq(side, 1 / side)
+    radius = np.rint(np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + half**2)).astype(int)
     taper = np.square(np.sin(np.pi * (np.arange(side) + 0.5) / side))  # leaks no farther than the next coefficient
     hann = (taper[:, None, None] * taper[:, None] * taper).astype(np.float32)
     return radius.ravel(), hann
 
 
+@lru_cache(maxsize=4)
+def _counts(side: int) -> Array:
+    """Return how many coefficients of a window lie in each shell."""
+    both = np.full((side, side, side // 2 + 1), 2.0)
+    both[..., [0, -1]] = 1
+    return np.bincount(_shells(side)[0], weights=both.ravel())
+
+
+@lru_cache(maxsize=4)
+def _weight(side: int) -> float:
+    """Return the sum of the squares of a window's taper."""
+    return float(np.square(_shells(side)[1], dtype=np.float64).sum())
+
+
 def shell_counts() -> Array:
-    """Return how many coefficients of a window lie in each shell, (29,)."""
-    return np.bincount(_shells(SIDE)[0], minlength=SHELLS)
+    """Return how many coefficients of a window lie in each shell, (43,)."""
+    return _counts(SIDE)
 
 
 def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
@@ -103,18 +117,20 @@ def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
     Parameters
     ----------
     windows : iterable of (n, n, n) float32, all alike
-        Of 32^3 voxels; the shells of smaller ones are interpolated.
+        Of 48^3 voxels; the shells of smaller ones are interpolated.
 
     Returns
     -------
-    (29,) tuple of float, rounded to six digits; empty if there are no windows
+    (43,) tuple of float, rounded to six digits; empty if there are no windows
     """
     total: Array | None = None
     number = 0
     for window in windows:
         shell, hann = _shells(len(window))
-        power = np.square(np.abs(fft.fftn(window * hann))).ravel()
-        sums = np.bincount(shell, weights=power) / np.bincount(shell) / float(np.square(hann, dtype=np.float64).sum())
+        spectrum = fft.rfftn(window * hann)
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        power[..., 1:-1] *= 2  # for the conjugate half
+        sums = np.bincount(shell, weights=power.ravel()) / _counts(len(window)) / _weight(len(window))
         total = sums if total is None else total + sums
         number += 1
     if total is None:
@@ -137,12 +153,12 @@ def window_places(cells: Array, shape: Shape) -> tuple[list[Box], list[Box]]:
     Returns
     -------
     two lists of Box
-        At most 16 each, of 32^3 voxels; those in the molecule may reach beyond a volume that is smaller, those beside
-        it have 24^3 or 16^3 where the box is tight.
+        At most 96 and 32, of 48^3 voxels; those in the molecule may reach beyond a volume that is smaller, those beside
+        it have 40^3 to 16^3 where the box is tight.
     """
-    inside = [_window(index * CELL + CELL // 2 - SIDE // 2, shape) for index in _spread(np.argwhere(cells))]
-    for side in (SIDE, SIDE - CELL, SIDE - 2 * CELL):
-        found = _spread(_beside(cells, shape, side // CELL))
+    inside = [_window(index * CELL + CELL // 2 - SIDE // 2, shape) for index in _spread(np.argwhere(cells), _INSIDE)]
+    for side in range(SIDE, CELL, -CELL):
+        found = _spread(_beside(cells, shape, side // CELL), _BESIDE)
         if len(found):
             return inside, [_window(index * CELL, shape, side) for index in found]
     return inside, []
@@ -163,8 +179,10 @@ def _beside(cells: Array, shape: Shape, side: int) -> Array:
     return np.argwhere(clear & (distance <= distance[clear].min() + _RING))
 
 
-def _spread(indices: Array) -> Array:
-    return indices[np.unique(np.linspace(0, len(indices) - 1, _WINDOWS).astype(int))] if len(indices) else indices
+def _spread(indices: Array, most: int) -> Array:
+    """Return at most so many, evenly spread in an order that does not favour any axis."""
+    mixed = indices[np.argsort((indices * (1, 7, 31)).sum(axis=1) % 101, kind="stable")]
+    return mixed[np.unique(np.linspace(0, len(mixed) - 1, most).astype(int))] if len(mixed) else mixed
 
 
 def _window(start: Array, shape: Shape, side: int = SIDE) -> Box:
