@@ -57,8 +57,8 @@ def test_without_room_beside_the_molecule_nothing_is_said_of_it() -> None:
 
 @pytest.fixture
 def cells() -> np.ndarray:
-    cells = np.zeros((12, 12, 12), dtype=bool)
-    cells[5:8, 5:7, 4:8] = True
+    cells = np.zeros((16, 16, 16), dtype=bool)
+    cells[7:10, 7:9, 6:10] = True
     return cells
 
 
@@ -74,7 +74,7 @@ def test_windows_beside_a_molecule_hold_none_of_it_and_are_near(cells: np.ndarra
 
 
 def test_windows_stay_in_a_volume_whose_sides_are_no_multiples(cells: np.ndarray) -> None:
-    shape = (91, 93, 95)
+    shape = (123, 125, 127)
     inside, outside = window_places(cells, shape)
     assert outside
     assert all(box.clipped(shape) == box for box in (*inside, *outside))
