@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from emres.run.api import fetch as fetch
     from emres.run.cluster import connect as connect
     from emres.run.eager import estimate as estimate
+    from emres.run.fetch import find_entry as find_entry
+    from emres.run.global_fsc import fsc_of_entry as fsc_of_entry
+    from emres.run.global_fsc import write_fsc as write_fsc
+    from emres.run.index_report import write_index as write_index
+    from emres.run.ingest import import_half_maps as import_half_maps
     from emres.run.ingest import import_map as import_map
     from emres.run.lazy import load_model as load_model
     from emres.run.lazy import predict as predict
@@ -64,6 +69,7 @@ _HOMES = {
     "estimate": "emres.run.eager",
     "connect": "emres.run.cluster",
     "import_map": "emres.run.ingest",
+    "import_half_maps": "emres.run.ingest",
     "Outcome": "emres.run.outcome",
     "patches": "emres.run.patches",
     "simulate_maps": "emres.run.simulate",
@@ -72,6 +78,10 @@ _HOMES = {
     "train": "emres.run.learn",
     "evaluate": "emres.run.learn",
     "report": "emres.run.report",
+    "find_entry": "emres.run.fetch",
+    "fsc_of_entry": "emres.run.global_fsc",
+    "write_fsc": "emres.run.global_fsc",
+    "write_index": "emres.run.index_report",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -79,7 +89,10 @@ __all__ = ["__version__", *_HOMES]
 # What hands out volumes or entries brings along how they look in a notebook.
 _LOOKS = {
     **dict.fromkeys(("make_volume", "read_mrc", "open_volume", "predict", "estimate"), "emres.view.accessor"),
-    **dict.fromkeys(("Store", "open_entry", "import_map", "fetch", "batch_predict"), "emres.run.notebook"),
+    **dict.fromkeys(
+        ("Store", "open_entry", "find_entry", "import_map", "import_half_maps", "fetch", "batch_predict"),
+        "emres.run.notebook",
+    ),
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emres.archive.mrc import open_map
-from emres.archive.store import EntryGroup, Store
+from emres.archive.store import CHUNK, EntryGroup, Store
 from emres.archive.writer import VolumeWriter
 from emres.errors import MapError
 from emres.volume.grid import Triple
@@ -134,3 +136,68 @@ def import_map(
             group.discard()
         raise
     return group
+
+
+def import_half_maps(
+    half_maps: Sequence[Path | str],
+    store: Store,
+    name: str,
+    *,
+    map: Path | str | None = None,
+    voxel_size: float | Triple | None = None,
+) -> EntryGroup:
+    """Bring two half maps of one's own into a store, with their map: the one that is given, or their average.
+
+    Files that are there already and have not changed are not brought in again.
+
+    Parameters
+    ----------
+    half_maps : two paths
+    store : Store
+    name : str
+        Name of the entry.
+    map : path, optional
+        Sharpened or not, on the grid of the half maps.
+    voxel_size : float or (z, y, x), optional
+        Å; overrides the headers'.
+
+    Returns
+    -------
+    EntryGroup
+
+    Raises
+    ------
+    MapError, StoreError, UsageError
+        If a file is no map, they lie on different grids, or the store or the name is unusable.
+    """
+    kinds = {"half_map_1": half_maps[0], "half_map_2": half_maps[1], **({} if map is None else {"map": map})}
+    grids = {}
+    for path in kinds.values():
+        with open_map(path, voxel_size) as reader:
+            grids[path] = reader.grid
+    for path, grid in grids.items():
+        if not grid.matches(grids[half_maps[0]]):
+            raise MapError(
+                f"{path} lies on another grid than {half_maps[0]}",
+                got=f"{grid.shape} voxels of {grid.voxel_size} Å",
+                expected=f"{grids[half_maps[0]].shape} of {grids[half_maps[0]].voxel_size} Å",
+            )
+    for kind in sorted(kinds, key=lambda kind: kind != "map"):
+        group = import_map(kinds[kind], store, name, kind=kind, voxel_size=voxel_size)
+    if map is None:
+        _average(group)
+    return group
+
+
+def _average(group: EntryGroup) -> None:
+    """Write the mean of the half maps as the map, unless it is there already."""
+    halves = [group.attributes(kind) for kind in ("half_map_1", "half_map_2")]
+    source = {"average_of": [half["source"] for half in halves]}
+    if group.has("map") and group.attributes("map").get("source") == source:
+        return
+    first, second = (group.array(kind) for kind in ("half_map_1", "half_map_2"))
+    with VolumeWriter(group, "map", group.grid("half_map_1")) as writer:
+        for start in range(0, first.shape[0], CHUNK):
+            pair = [np.asarray(half[start : start + CHUNK]) for half in (first, second)]
+            writer.add(0, (pair[0] + pair[1]) * np.float32(0.5))
+        writer.commit({"mrc_header": halves[0]["mrc_header"], "source": source})
