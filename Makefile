@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench long clean
+.PHONY: demo test check bench long docs clean
 
 demo: .venv/ready
 	$(BIN)/emres demo --to demo
@@ -21,6 +21,11 @@ long: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
+
+# The site, in build/site: a warning is an error.
+docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Editable, so that one set-up serves until the dependencies change.
 .venv/ready: pyproject.toml constraints.txt
