@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # What must be the same everywhere: tasks and arrays travel between these.
 _MUST_AGREE = ("python", "emres", "dask", "distributed", "torch", "numpy", "zarr", "numcodecs")
 _SECONDS_PER_QUESTION = 120.0
+# The first worker has come; the others are given this long.
+_SECONDS_FOR_ALL = 60.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def check_cluster(client: Client, model: str = "emres-small") -> ClusterFacts:
     ClusterFacts
         With a problem, never an error, for a worker that is not fit.
     """
+    from emres.run.cluster_owned import await_all
+
+    await_all(client, _SECONDS_FOR_ALL)
     known = client.scheduler_info(n_workers=-1)["workers"]
     asked = _answers(client, worker_facts, list(known))
     tested = _answers(

@@ -41,7 +41,7 @@ def start_gpu(spec: ClusterSpec) -> Client:
     devices = spec.devices or visible_devices()
     _check(devices)
     threads = spec.threads or max(1, cores() // len(devices))
-    options = {"host": "127.0.0.1", "resources": RESOURCE, "memory_limit": spec.memory}
+    options = {"host": "127.0.0.1", "resources": RESOURCE, "memory_limit": spec.memory, "silence_logs": 50}
     workers = {
         f"gpu-{device}": {
             "cls": Nanny,

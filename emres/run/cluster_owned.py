@@ -46,6 +46,17 @@ class OwningClient(Client):  # type: ignore[misc]
         self.trouble, self._ending = trouble, ending
         super().__init__(cluster, timeout=30)
 
+    @property
+    def dashboard_link(self) -> str:
+        """The dashboard's address, by Dask's template; on this machine where it listens on this machine only."""
+        from distributed.utils import format_dashboard_link
+
+        listens = str(self.cluster.scheduler_spec["options"]["dashboard_address"]).rpartition(":")[0]
+        port = self.cluster.scheduler_info.get("services", {}).get("dashboard")
+        if listens in ("", "0.0.0.0") or port is None:
+            return str(super().dashboard_link)
+        return str(format_dashboard_link(listens, port))
+
     def close(self, *args: Any, **options: Any) -> Any:
         """Close the client, then what was started for it: workers, jobs, scheduler."""
         try:
@@ -123,6 +134,14 @@ def await_worker(client: Client, spec: ClusterSpec) -> None:
         time.sleep(0.5)
 
 
+def await_all(client: Client, seconds: float) -> None:
+    """Wait for every worker that was asked for, but not for ever: a job may be queued."""
+    wanted = sum(len(each.get("group", [""])) for each in getattr(client.cluster, "worker_spec", {}).values())
+    deadline = time.monotonic() + seconds
+    while len(client.scheduler_info(n_workers=-1)["workers"]) < wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
 class Keeper:
     """Starts again what a cluster has lost: a job whose walltime is over, a host that was away.
 
@@ -137,7 +156,7 @@ class Keeper:
         from tornado.ioloop import PeriodicCallback
 
         self.cluster, self.count = cluster, count
-        self._came: dict[Any, Any] = {}
+        self._came: set[Any] = set()
         self._callback = PeriodicCallback(self._look, _KEEPING_SECONDS * 1000)
         cluster.loop.add_callback(self._callback.start)
 
@@ -147,13 +166,15 @@ class Keeper:
             self._callback.stop()
             return
         names = {str(state.name) for state in cluster.scheduler.workers.values()}
-        for key, process in list(cluster.workers.items()):
+        processes: dict[Any, Any] = dict(cluster.workers)
+        for key, process in processes.items():
             group = cluster.worker_spec.get(key, {}).get("group", [""])
             if names & {f"{key}{suffix}" for suffix in group}:
-                self._came[key] = process
-            elif process is not None and self._came.get(key) is process:
+                self._came.add(process)
+            elif process in self._came:
                 # All of it was here and is gone: its job or connection has ended.
-                del cluster.workers[key], self._came[key]
+                del cluster.workers[key]
+                self._came.discard(process)
                 await process.close()
         # As many as there are: Dask then starts those that are missing.
         cluster.scale(self.count)

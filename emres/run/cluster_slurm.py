@@ -105,12 +105,21 @@ def _alive(pid: int) -> bool:
 
 def _cluster(spec: ClusterSpec, folder: Path) -> Any:
     from dask_jobqueue import SLURMCluster
-    from distributed import Security
+    from dask_jobqueue.slurm import SLURMJob
+    from distributed.deploy.spec import ProcessInterface
+
+    class Job(SLURMJob):  # type: ignore[misc]
+        """A job that is closed once it is cancelled: dask-jobqueue 0.9 forgets to say so, and its cluster to close."""
+
+        async def close(self) -> None:
+            await super().close()
+            await ProcessInterface.close(self)
 
     scheduler = {"dashboard_address": dashboard_address(spec.dashboard)}
     if spec.host:
         scheduler["host"] = spec.host
     return SLURMCluster(
+        job_cls=Job,
         # emres computes one task a process at a time, with all its cores: to Dask, a process is one core.
         cores=_processes(spec),
         processes=_processes(spec),
@@ -121,13 +130,29 @@ def _cluster(spec: ClusterSpec, folder: Path) -> Any:
         job_name="emres",
         python=spec.python,
         interface=spec.interface,
-        security=Security.temporary() if spec.encrypt else None,
-        shared_temp_directory=str(folder),
+        security=_security(folder) if spec.encrypt else None,
         log_directory=str(folder),
         scheduler_options=scheduler,
         silence_logs="critical",
         **_job_lines(spec),
     )
+
+
+def _security(folder: Path) -> Any:
+    """Return fresh credentials that lie in the folder, where the jobs read them and nobody else does."""
+    from distributed import Security
+
+    made = Security.temporary().get_tls_config_for_role("worker")
+    files = {}
+    for name in ("ca_file", "cert", "key"):
+        files[name] = str(folder / f"{name}.pem")
+        # The folder is open to this user alone; so is the file, should the folder ever be opened.
+        Path(files[name]).touch(mode=0o600)
+        Path(files[name]).write_text(made[name], encoding="ascii")
+    roles = {
+        f"tls_{role}_{part}": files[part] for role in ("client", "scheduler", "worker") for part in ("cert", "key")
+    }
+    return Security(require_encryption=True, tls_ca_file=files["ca_file"], **roles)
 
 
 def _processes(spec: ClusterSpec) -> int:
