@@ -8,7 +8,8 @@ turn; how every two agree). The FSC needs half maps; your own come by emres impo
 --to TO/store. An estimator that fails is told with its reason, the others go on, and the exit code is 3; the same
 command goes on where it stopped. What each of them is, and when it lies: docs/estimators.md.
 
-WHAT_IT_TAKES
+What it takes, measured on half maps of 112^3 voxels with emres-small@0.1: 11 s of one CPU core, 19 MB of disk, 0.6 GiB
+of memory, no GPU. By its voxels 256^3 takes 2 minutes, 0.2 GB, 1.4 GB of memory (13 volumes); 400^3 four times that.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import matplotlib.figure
 import numpy as np
+from matplotlib.figure import Figure
 
 import emres
-
-METHODS = ("fsc", "monores", "resmap", "emres-small")
 
 
 def main() -> int:
@@ -29,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("entry", help="EMDB id, or the name of an entry of TO/store")
     parser.add_argument("--to", type=Path, required=True, help="for everything that is made")
-    parser.add_argument("--methods", nargs="+", default=METHODS, help="reference methods and nets")
+    parser.add_argument("--methods", nargs="+", default=["fsc", "monores", "resmap", "emres-small"])
     parser.add_argument("--mirror", help="of EMDB; EMRES_MIRROR or the archive itself by default")
     options = parser.parse_args()
 
@@ -59,13 +58,13 @@ def draw(folder: Path, names: list[str], path: Path) -> None:
     known = [np.ma.masked_outside(values, 0.01, 99.99) for values in answers]  # 0: outside the mask, 100: no signal
     low, high = np.percentile(np.concatenate([values.compressed() for values in known]), (2, 98))
     section = int(known[0].count(axis=(1, 2)).argmax())
-    figure = matplotlib.figure.Figure(figsize=(2.6 * len(names) + 3.4, 4.6), layout="constrained", dpi=150)
+    figure = Figure(figsize=(2.6 * len(names) + 3.4, 4.6), layout="constrained", dpi=150)
     above, below = figure.subplots(2, len(names) + 1, height_ratios=(5, 2))
     above[0].imshow(emres.open_volume(folder, level=level)[section], cmap="gray_r", origin="lower")
     for axes, bars, name, values in zip(above[1:], below[1:], names, known, strict=True):
         image = axes.imshow(values[section], cmap="turbo", vmin=low, vmax=high, origin="lower")
         bars.hist(values.compressed(), bins=50, range=(low, high))
-        bars.set(title=f"{name}: {np.median(values.compressed()):.2f} Å", xlabel="Å", yticks=[])
+        bars.set(title=name, xlabel=f"Å, median {np.median(values.compressed()):.2f}", yticks=[])
     for axes in (*above, below[0]):
         axes.set_axis_off()
     figure.colorbar(image, ax=above, label=f"{entry.name}: local resolution (Å)")

@@ -1,7 +1,6 @@
 """From a query to the local resolution of all it finds: fetch, predict, export, and one page that tells of it.
 
     python workflows/emdb_sweep.py --to sweep --limit 10                             # to see how it goes
-    python workflows/emdb_sweep.py --to sweep --cluster local
     python workflows/emdb_sweep.py --to sweep --list ids.txt --cluster scheduler.json
 
 TO receives ids.txt (what the query found: it is asked once; remove the file to ask again), store/, maps/ (MRC, each
@@ -9,7 +8,9 @@ lying on its entry's map), index.html and index.csv. Stop it at any moment: the 
 twice. Entries that fail are told with the reason, stand in the index, and are tried again by the same command. Workers
 must see TO, and need no network: only this process fetches. Exit code: 0 all done, 3 some entries failed.
 
-WHAT_IT_TAKES
+What it takes, measured on the five maps that ship with emres (1.6 million voxels, emres-small@0.1): 6 s of one CPU core
+with its start, 3 MB to download, 9 MB of store, 6 MB of MRC, 0.6 GiB of memory, no GPU. By their voxels 1000 entries of
+256^3, 10,700 times as many, take up to 17 hours of one core (1 of 16), 32 GB, 95 GB, 67 GB, 0 GPUs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="entries, at most")
     parser.add_argument("--model", default="emres-small", help="or a reference method: fsc, monores, resmap")
     parser.add_argument("--mirror", help="of EMDB; EMRES_MIRROR or the archive itself by default")
-    parser.add_argument("--cluster", help="local, local:WORKERS, tcp://HOST:PORT or a scheduler file")
+    parser.add_argument("--cluster", help="local, gpu, slurm:partition=NAME, tcp://HOST:PORT, … (emres cluster --help)")
     options = parser.parse_args()
 
     mirror, store, maps = emres.Mirror.at(options.mirror), options.to / "store", options.to / "maps"
