@@ -19,8 +19,8 @@ from pathlib import Path
 
 import emres
 
-NAME = "emres-reference"
-SETTINGS = {"averaging": 0.99, "evaluate_every": 150, "patience": 0, "seed": 0}
+NAME, VERSION = "emres-small", "0.2"
+SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2, help="simulated pairs of half maps of every model")
     parser.add_argument("--deposits", type=int, default=3, help="processed versions of every pair")
     parser.add_argument("--recipe", help="of the simulation; drawn for every pair by default")
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--config", type=Path, help="TOML with other settings of the training")
     parser.add_argument("--most", type=int, help="test entries that are measured, at most")
     options = parser.parse_args()
@@ -44,8 +44,8 @@ def main() -> int:
     for name, reasons in dataset.made["left_out"].items():
         print(f"left out: {name}: {'; '.join(reasons.values())}")
 
-    model = options.to / NAME
-    settings = SETTINGS | {"config": options.config, "name": NAME, "steps": options.steps}
+    model = options.to / "emres-reference"
+    settings = SETTINGS | {"config": options.config, "name": NAME, "version": VERSION, "steps": options.steps}
     trained = emres.train(dataset, model, **settings, report=tell)
     print(f"trained: {trained['steps']} steps, {trained['mae']} Å on validation patches")
 

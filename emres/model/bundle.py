@@ -48,7 +48,7 @@ class ModelBundle:
 
     @property
     def name_version(self) -> str:
-        """``emres-small@0.1``."""
+        """``emres-small@0.2``."""
         return self.contract.name_version
 
     def _repr_html_(self) -> str:

@@ -92,7 +92,7 @@ class Contract:
 
     @property
     def name_version(self) -> str:
-        """``emres-small@0.1``: what a prediction is filed under."""
+        """``emres-small@0.2``: what a prediction is filed under."""
         return f"{self.name}@{self.version}"
 
     @property

@@ -35,7 +35,7 @@ def batch_rows(store: Path | str, result: str | None = None) -> list[IndexRow]:
     ----------
     store : path
     result : str, optional
-        Which local resolution, as ``emres-small@0.1`` or ``fsc``; of every entry the newest by default.
+        Which local resolution, as ``emres-small@0.2`` or ``fsc``; of every entry the newest by default.
 
     Returns
     -------

@@ -79,7 +79,7 @@ def failures_of(store: Store, model: str | None = None) -> dict[str, Failure]:
     ----------
     store : Store
     model : str, optional
-        Only with this net or method (``fsc``, ``emres-small`` or ``emres-small@0.1``).
+        Only with this net or method (``fsc``, ``emres-small`` or ``emres-small@0.2``).
 
     Returns
     -------
@@ -109,7 +109,7 @@ def _made_since(store: Store, failure: Failure) -> bool:
 
 
 def _same_model(one: str, other: str) -> bool:
-    """Tell whether two words mean one model: ``emres-small``, ``emres-small@0.1``, ``models/emres-small``."""
+    """Tell whether two words mean one model: ``emres-small``, ``emres-small@0.2``, ``models/emres-small``."""
     return Path(one).name.partition("@")[0] == Path(other).name.partition("@")[0]
 
 

@@ -53,7 +53,7 @@ def write_index(
     output : path
         The page, ``index.html``.
     result : str, optional
-        Which local resolution, as ``emres-small@0.1`` or ``fsc``; of every entry the newest by default.
+        Which local resolution, as ``emres-small@0.2`` or ``fsc``; of every entry the newest by default.
     reports : path, optional
         Where the entries' own reports lie, ``<name>_report.html``; beside the page by default. Those that are there
         are linked.
