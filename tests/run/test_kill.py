@@ -89,5 +89,6 @@ def test_a_run_killed_again_and_again_ends_with_the_bytes_of_an_undisturbed_one(
     assert kills >= 1
     assert files_of(rough) == files_of(calm)
     needed, computed = (len(store.with_suffix(".log").read_text().splitlines()) for store in (calm, rough))
-    assert needed <= computed <= needed + kills  # at most the block in flight is computed twice
+    # At most the block in flight is computed twice; and a kill may come after a block was done, before it was counted.
+    assert needed - kills <= computed <= needed + kills
     assert not any((rough / ".work").rglob("zarr.json"))
