@@ -21,7 +21,7 @@ from emres.archive.store import EntryGroup
 from emres.model.bundle import build_net, open_bundle, save_bundle, self_test_condition
 from emres.model.conditioned import ConditionedUNet
 from emres.model.contract import read_contract
-from emres.model.unet import CompactUNet
+from emres.model.unet import TwoLevelUNet
 from emres.run.predict import predict_entry, predict_job
 
 Array = np.ndarray[Any, Any]
@@ -51,7 +51,7 @@ def measure(size: str) -> list[Row]:
 
 def _row(side: int, model: Path, mask: str, share: float, wanted: float | None) -> Row:
     bundle = open_bundle(model)
-    assert isinstance(bundle.net, CompactUNet | ConditionedUNet)
+    assert isinstance(bundle.net, TwoLevelUNet)
     cost = f"{bundle.net.flops_per_voxel / 1000:.0f} kFLOP/voxel"
     with tempfile.TemporaryDirectory() as folder:
         group = ball_entry(Path(folder), side, bundle.contract.voxel_size, share)
@@ -77,7 +77,7 @@ def predict_anew(group: EntryGroup, mask: str, model: Path) -> None:
     predict_entry(predict_job(group.path, str(model), mask=mask, device="cpu"))
 
 
-def bare_net(net: CompactUNet | ConditionedUNet, density: Array) -> Callable[[], torch.Tensor]:
+def bare_net(net: TwoLevelUNet, density: Array) -> Callable[[], torch.Tensor]:
     """Return the net as inference runs it (folded, channels last), applied to a whole box in one go."""
     net = net.folded().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     values = torch.from_numpy(density)[None, None]

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from emres.errors import UsageError
 from emres.model.condition import LENGTH, TOLD, USUAL_RATIO
-from emres.model.unet import NO_MARGINS, ConvUnit, Margins, Stem, Trim, blurred, check_sides, conv3
+from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides
 
 _ENERGY_FLOOR = 1e-4  # of features of order one
 _HIDDEN = 64
@@ -70,7 +70,7 @@ class Film(nn.Module):
         return level[..., None, None, None], list(zip(parts[::2], parts[1::2], strict=True))
 
 
-class ConditionedUNet(nn.Module):
+class ConditionedUNet(TwoLevelUNet):
     """Local resolution and its spread from one map and what is known of it as a whole; block-exact.
 
     Parameters
@@ -93,36 +93,16 @@ class ConditionedUNet(nn.Module):
     torch.Size([1, 2, 8, 8, 12])
     """
 
-    multiple = 4
     conditioned = True
 
     def __init__(self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 3, bands: int = 16) -> None:
-        super().__init__()
-        self.deep_layers = deep_layers
-        self.stem = Stem()
-        self.bands = conv3(Stem.channels, bands)
-        self.encode = ConvUnit(conv3(Stem.channels + bands, channels))
-        self.down = ConvUnit(nn.Conv3d(channels, deep_channels, 2, stride=2, bias=False))
-        self.deep = nn.ModuleList(ConvUnit(conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
-        self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))
-        self.decode = ConvUnit(conv3(2 * channels, channels))
-        self.head = nn.Conv3d(channels, 2, 1)
+        super().__init__(channels, deep_channels, deep_layers, bands=bands, outputs=2)
         self.film = Film((channels, *[deep_channels] * (deep_layers + 1), channels))
 
     @property
     def receptive_radius(self) -> int:
         """Voxels from an output voxel to the farthest input voxel that it can depend on."""
         return 16 + 4 * self.deep_layers
-
-    @property
-    def flops_per_voxel(self) -> float:
-        """Floating point operations per input voxel, a multiplication and an addition counted as two."""
-        operations = 2 * self.stem.taps.numel() / 8
-        for name, layer in self.named_modules():
-            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
-                at_half = name.split(".")[0] in ("bands", "encode", "decode", "head")
-                operations += 2 * layer.weight.numel() / (8 if at_half else 64)
-        return operations
 
     def forward(self, density: Tensor, margins: Margins = NO_MARGINS, condition: Tensor | None = None) -> Tensor:
         """Predict.
@@ -167,11 +147,3 @@ class ConditionedUNet(nn.Module):
         finer = nn.functional.interpolate(self.head(features), scale_factor=2, mode="trilinear", align_corners=False)
         deviation: Tensor = trim(finer, 1, 0)
         return deviation + level
-
-    def folded(self) -> ConditionedUNet:
-        """Merge every batch normalisation into its convolution, in place, and return the net in evaluation mode."""
-        self.eval()
-        for unit in self.modules():
-            if isinstance(unit, ConvUnit):
-                unit.fold()
-        return self

@@ -24,6 +24,7 @@ volume only.
 from __future__ import annotations
 
 import itertools
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +116,56 @@ class ConvUnit(nn.Module):
             self.norm = nn.Identity()
 
 
-class CompactUNet(nn.Module):
+class TwoLevelUNet(nn.Module):
+    """What our nets share: a stem, an encoder and a decoder at half sampling, residual layers at a quarter of it.
+
+    Parameters
+    ----------
+    channels, deep_channels : int
+        At half sampling, and at quarter sampling.
+    deep_layers : int
+        Residual 3^3 convolutions at quarter sampling; each adds 4 voxels of reach.
+    bands : int
+        Features that the encoder reads beside the stem's.
+    outputs : int
+        Channels of the head.
+    """
+
+    multiple = 4
+
+    def __init__(self, channels: int, deep_channels: int, deep_layers: int, *, bands: int, outputs: int) -> None:
+        super().__init__()
+        self.deep_layers = deep_layers
+        self.stem = Stem()
+        if bands:
+            self.bands = conv3(Stem.channels, bands)
+        self.encode = ConvUnit(conv3(Stem.channels + bands, channels))
+        self.down = ConvUnit(nn.Conv3d(channels, deep_channels, 2, stride=2, bias=False))
+        self.deep = nn.ModuleList(ConvUnit(conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
+        self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))
+        self.decode = ConvUnit(conv3(2 * channels, channels))
+        self.head = nn.Conv3d(channels, outputs, 1)
+
+    @property
+    def flops_per_voxel(self) -> float:
+        """Floating point operations per input voxel, a multiplication and an addition counted as two."""
+        operations = 2 * self.stem.taps.numel() / 8
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+                at_half = name.split(".")[0] in ("bands", "encode", "decode", "head")
+                operations += 2 * layer.weight.numel() / (8 if at_half else 64)
+        return operations
+
+    def folded(self) -> Self:
+        """Merge every batch normalisation into its convolution, in place, and return the net in evaluation mode."""
+        self.eval()
+        for unit in self.modules():
+            if isinstance(unit, ConvUnit):
+                unit.fold()
+        return self
+
+
+class CompactUNet(TwoLevelUNet):
     """Local resolution from one map: log(Å / voxel size), block-exact.
 
     Parameters
@@ -136,18 +186,8 @@ class CompactUNet(nn.Module):
     torch.Size([1, 1, 8, 8, 12])
     """
 
-    multiple = 4
-
     def __init__(self, channels: int = 16, deep_channels: int = 48, deep_layers: int = 3) -> None:
-        super().__init__()
-        self.deep_layers = deep_layers
-        self.stem = Stem()
-        self.encode = ConvUnit(conv3(Stem.channels, channels))
-        self.down = ConvUnit(nn.Conv3d(channels, deep_channels, 2, stride=2, bias=False))
-        self.deep = nn.ModuleList(ConvUnit(conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
-        self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))
-        self.decode = ConvUnit(conv3(2 * channels, channels))
-        self.head = nn.Conv3d(channels, 8, 1)
+        super().__init__(channels, deep_channels, deep_layers, bands=0, outputs=8)
 
     @property
     def receptive_radius(self) -> int:
@@ -157,16 +197,6 @@ class CompactUNet(nn.Module):
         two; every deep layer reaches one cell of 4. The rest is alignment: an output voxel depends on whole cells.
         """
         return 11 + 4 * self.deep_layers
-
-    @property
-    def flops_per_voxel(self) -> float:
-        """Floating point operations per input voxel, a multiplication and an addition counted as two."""
-        operations = 2 * self.stem.taps.numel() / 8
-        for name, layer in self.named_modules():
-            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
-                at_half = name.split(".")[0] in ("encode", "decode", "head")
-                operations += 2 * layer.weight.numel() / (8 if at_half else 64)
-        return operations
 
     def forward(self, density: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
         """Predict log(local resolution / voxel size).
@@ -200,14 +230,6 @@ class CompactUNet(nn.Module):
         shallow = Trim(margins, reach)(shallow, 2, 1)
         features = self.decode(torch.cat([shallow, self.up(deep)], 1))
         return trim(depth_to_space(self.head(features)), 1, 0)
-
-    def folded(self) -> CompactUNet:
-        """Merge every batch normalisation into its convolution, in place, and return the net in evaluation mode."""
-        self.eval()
-        for unit in self.modules():
-            if isinstance(unit, ConvUnit):
-                unit.fold()
-        return self
 
 
 class Trim:
