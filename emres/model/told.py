@@ -27,5 +27,5 @@ def told_of(source: Source, spec: PatchSpec, plan: CutPlan) -> Array:
     if varied.varies:
         spectra = varied_spectra(spectra, varied, source.finest, spec.seed)
     draw, _ = drawn(varied, spec.seed)
-    told = draw.told and source.reported is not None
-    return condition_of(spectra, source.reported * draw.report if told and source.reported else None)
+    told = source.reported * draw.report if draw.told and source.reported else None
+    return condition_of(spectra, told)

@@ -14,9 +14,9 @@ from emres.archive.scratch import MemoryScratch, Scratch
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, create_target, run_blocks
 from emres.run.jobs import resolve_device
-from emres.run.map_spectra import reach_of, what_is_told
+from emres.run.map_spectra import prepare_for
 from emres.run.masks import mask_slabs
-from emres.run.prepare import DENSITY, NEEDED, PREDICTION, SPREAD, finest_answer, marked, prepare, restore
+from emres.run.prepare import DENSITY, NEEDED, PREDICTION, SPREAD, finest_answer, marked, restore
 from emres.volume.blocks import Box, plan_blocks
 from emres.volume.grid import Grid, grid_of
 from emres.volume.pyramid import MemoryPyramid
@@ -121,9 +121,7 @@ class ModelUnderTest:
         source = MemoryPyramid(np.asarray(volume.values, dtype=np.float32), grid)
         scratch = MemoryScratch()
         boxes = _boxes(source, mask, volume.attrs.get("contour_level"))
-        prepare(source, boxes, working, scratch, reach=reach_of(contract), normalisation=contract.normalisation)
-        if self.can_be_told:
-            scratch.note(**what_is_told(contract, scratch, working, reported))
+        prepare_for(contract, source, boxes, working, scratch, reported)
         blocks = self._blocks(scratch, working)
         create_target(blocks)
         for _ in run_blocks(blocks):

@@ -13,9 +13,9 @@ from emres.archive.scratch import MemoryScratch
 from emres.errors import UsageError
 from emres.run.blockwise import lazy_blocks
 from emres.run.jobs import resolve_device
-from emres.run.map_spectra import reach_of, what_is_told
+from emres.run.map_spectra import check_told, prepare_for
 from emres.run.masks import mask_slabs
-from emres.run.prepare import DENSITY, MASK, NEEDED, finest_answer, marked, prepare, to_grid
+from emres.run.prepare import DENSITY, MASK, NEEDED, finest_answer, marked, to_grid
 from emres.volume.blocks import Box, plan_blocks
 from emres.volume.grid import Grid, grid_of, make_volume
 from emres.volume.pyramid import MemoryPyramid
@@ -108,10 +108,7 @@ def predict(
     if folder is None:
         raise UsageError("this model was never saved", cure="save it with save_bundle, then load_model(folder)")
     contract, grid = read_contract(folder), grid_of(volume)
-    if reported_resolution is not None and not contract.conditioned:
-        raise UsageError(
-            f"{contract.name_version} cannot be told a resolution", cure="leave it out, or use another model"
-        )
+    check_told(contract, reported_resolution)
     if uncertainty and not contract.conditioned:
         raise UsageError(f"{contract.name_version} does not tell how sure it is", cure="use another model")
     working = contract.working_grid(grid)
@@ -185,9 +182,8 @@ def _prepare(
     whole = Box((0, 0, 0), grid.shape)
     boxes = mask_slabs(source, mask, contour_level) if isinstance(mask, str) else [(whole, np.asarray(mask) > 0.5)]
     scratch = MemoryScratch()
-    prepare(source, boxes, working, scratch, reach=reach_of(contract), normalisation=contract.normalisation)
-    told = what_is_told(contract, scratch, working, reported)["condition"] if contract.conditioned else []
-    return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK), told
+    prepare_for(contract, source, boxes, working, scratch, reported)
+    return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK), scratch.notes().get("condition", [])
 
 
 def _restored(

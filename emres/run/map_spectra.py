@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from emres.archive.scratch import Scratch
 from emres.archive.store import EntryGroup
-from emres.errors import MapError
+from emres.errors import MapError, UsageError
 from emres.model.condition import condition_of
 from emres.model.contract import Contract
 from emres.model.familiar import unfamiliar
 from emres.run.masks import slabs
-from emres.run.prepare import DENSITY, NEEDED
+from emres.run.prepare import DENSITY, NEEDED, prepare
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid, Shape
 from emres.volume.masking import block_any
+from emres.volume.pyramid import Pyramid
 from emres.volume.spectrum import CELL, SIDE, Spectra, mean_power, window_places
 
 Array = np.ndarray[Any, Any]
@@ -62,31 +65,52 @@ def spectra_of(scratch: Scratch, working: Grid) -> Spectra:
     )
 
 
-def reach_of(contract: Contract) -> int:
-    """Return how far round the molecule a map must be prepared for a net."""
-    return max(contract.reach, REACH) if contract.conditioned else contract.reach
-
-
-def what_is_told(contract: Contract, scratch: Scratch, working: Grid, reported: float | None) -> dict[str, list[Any]]:
-    """Return what a net is told of a map that was prepared, and what is to be said if the map is unlike its training.
+def prepare_for(
+    contract: Contract,
+    source: Pyramid,
+    mask: Iterable[tuple[Box, Array]],
+    working: Grid,
+    scratch: Scratch,
+    reported: float | None = None,
+) -> None:
+    """Prepare a map as a net wants it, and note what the net is told of it.
 
     Parameters
     ----------
     contract : Contract
-        Of a conditioned net.
-    scratch : Scratch
-        As for :func:`spectra_of`.
-    working : Grid
+        Of the net.
+    source, mask, working, scratch
+        As for :func:`emres.run.prepare.prepare`.
     reported : float, optional
-        Resolution of the whole map, Å.
+        Resolution of the whole map, Å. Noted of a net that is told: ``condition``, numbers; ``warnings``, sentences if
+        the map is unlike its training.
 
-    Returns
-    -------
-    dict
-        ``condition``, numbers; ``warnings``, sentences.
+    Raises
+    ------
+    MapError
+        If the map or its mask is unusable.
     """
-    condition = condition_of(spectra_of(scratch, working), reported)
-    return {"condition": condition.tolist(), "warnings": unfamiliar(condition, contract.familiar)}
+    reach = max(contract.reach, REACH) if contract.conditioned else contract.reach
+    prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
+    if contract.conditioned:
+        condition = condition_of(spectra_of(scratch, working), reported)
+        scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition, contract.familiar))
+
+
+def check_told(contract: Contract, reported: float | None) -> None:
+    """Raise unless a net can be told of this resolution, Å, or is told of none.
+
+    Raises
+    ------
+    UsageError
+    """
+    if reported is None:
+        return
+    if not 0 < reported < math.inf:
+        raise UsageError("a resolution is a length", got=f"{reported:g} Å", expected="a positive number")
+    if not contract.conditioned:
+        cure = "leave it out, or use another model"
+        raise UsageError(f"{contract.name_version} cannot be told a resolution", cure=cure)
 
 
 def reported_resolution(group: EntryGroup) -> float | None:

@@ -25,7 +25,7 @@ from emres.run.jobs import (
     mask_facts,
     resolve_device,
 )
-from emres.run.map_spectra import reach_of, reported_resolution, what_is_told
+from emres.run.map_spectra import check_told, prepare_for, reported_resolution
 from emres.run.masks import mask_slabs
 from emres.run.prepare import (
     DENSITY,
@@ -33,7 +33,6 @@ from emres.run.prepare import (
     PREDICTION,
     SPREAD,
     bytes_in_memory,
-    prepare,
 )
 from emres.volume.blocks import BlockPlan, plan_blocks
 from emres.volume.grid import Grid
@@ -196,18 +195,12 @@ def predict_job(
         If any of it cannot work, before anything is computed.
     """
     check_choices(mask, device)
-    if resolution is not None and not 0 < resolution < math.inf:
-        raise UsageError("a resolution is a length", got=f"{resolution:g} Å", expected="a positive number")
     if blind and resolution is not None:
         raise UsageError("a blind prediction is told no resolution", cure="leave one of the two out")
     group = open_entry(entry)
     check_map(group, kind)
     job = PredictJob(group.path, find_model(model), kind, mask, device, blind=blind, resolution=resolution)
-    contract = job.contract  # a broken bundle is told here, not on a worker
-    if resolution is not None and not contract.conditioned:
-        raise UsageError(
-            f"{contract.name_version} cannot be told a resolution", cure="leave it out, or use another model"
-        )
+    check_told(job.contract, resolution)  # a broken bundle is told here, not on a worker
     return job
 
 
@@ -264,9 +257,7 @@ def _make_ready(job: PredictJob, scratch: Scratch) -> None:
     source, contract, working = job.group.pyramid(job.kind), job.contract, job.grids[1]
     try:
         mask = mask_slabs(source, job.mask, job.contour_level)
-        prepare(source, mask, working, scratch, reach=reach_of(contract), normalisation=contract.normalisation)
-        if contract.conditioned:
-            scratch.note(**what_is_told(contract, scratch, working, job.reported))
+        prepare_for(contract, source, mask, working, scratch, job.reported)
         create_target(_block_job(job, scratch), chunk=math.gcd(_CORE, CHUNK))
     except EmresError:  # an input that cannot be used leaves nothing behind
         _clear(job, scratch)
