@@ -104,9 +104,7 @@ def predict(
     from emres.model.contract import read_contract
     from emres.model.inference import RESOLUTION_AND_SPREAD, make_predictor
 
-    folder = find_model(model) if isinstance(model, str | Path) else model.folder
-    if folder is None:
-        raise UsageError("this model was never saved", cure="save it with save_bundle, then load_model(folder)")
+    folder = _folder_of(model)
     contract, grid = read_contract(folder), grid_of(volume)
     check_told(contract, reported_resolution)
     if uncertainty and not contract.conditioned:
@@ -138,6 +136,13 @@ def predict(
         model=contract.name_version,
         **header,
     )
+
+
+def _folder_of(model: str | Path | ModelBundle) -> Path:
+    folder = find_model(model) if isinstance(model, str | Path) else model.folder
+    if folder is None:
+        raise UsageError("this model was never saved", cure="save it with save_bundle, then load_model(folder)")
+    return folder
 
 
 def _rounded(length: int, multiple: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emres.errors import UsageError
-from emres.view.figure import save_png
+from emres.view.figure import plain_axes, save_png
 
 Array = np.ndarray[Any, Any]
 
@@ -186,8 +186,8 @@ def real_maps_picture(
 
 def _saved(figure: Any, several: Sequence[Any], path: Path | str) -> Path:
     for axes in several:
-        axes.tick_params(which="both", labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes)
+        axes.tick_params(which="minor", labelsize=8)
         axes.xaxis.label.set_size(9)
         axes.yaxis.label.set_size(9)
     return save_png(figure, Path(path))

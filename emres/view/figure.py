@@ -29,6 +29,13 @@ def save_png(figure: Figure, path: Path) -> Path:
     return path
 
 
+def plain_axes(*several: Axes) -> None:
+    """Give axes small numbers, and no frame where there is no scale."""
+    for axes in several:
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
 def draw_scale_bar(axes: Axes, longest: float) -> None:
     """Draw a bar of a round number of Å, about a quarter of the picture."""
     decade = 10 ** math.floor(math.log10(longest / 4))

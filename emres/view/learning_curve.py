@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emres.errors import UsageError
-from emres.view.figure import save_png
+from emres.view.figure import plain_axes, save_png
 
 _POINTS = 400
 
@@ -58,9 +58,7 @@ def learning_picture(
         _errors(panels[1], judged, best or {})
     _rates(panels[-1], looks)
     panels[-1].set_xlabel("step", fontsize=9)
-    for axes in panels:
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(*panels)
     if title:
         panels[0].set_title(title, fontsize=11)
     return save_png(figure, Path(path))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emres.errors import UsageError
-from emres.view.figure import save_png
+from emres.view.figure import plain_axes, save_png
 
 COLOURS = {"train": "#2c7bb6", "validation": "#fdae61", "test": "#b2182b"}
 
@@ -48,9 +48,7 @@ def histogram_picture(
     below.set_xlabel("local resolution (Å)", fontsize=9)
     if title:
         above.set_title(title, fontsize=11)
-    for axes in (above, below):
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(above, below)
     return save_png(figure, Path(path))
 
 
