@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emres.view.figure import draw_scale_bar
+from emres.view.figure import draw_scale_bar, plain_axes
 from emres.volume.grid import DIMS, grid_of
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def _draw_histogram(axes: Axes, values: np.ndarray[Any, Any], contour_level: flo
     axes.hist(values, bins=80, color="0.4", log=True)
     axes.set_xlabel("density", fontsize=9)
     axes.set_ylabel("voxels", fontsize=9)
-    axes.tick_params(labelsize=8)
+    plain_axes(axes)
     if contour_level is not None:
         axes.axvline(contour_level, color="black", linewidth=1.2, label=f"contour level {contour_level:g}")
         axes.legend(fontsize=8, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)

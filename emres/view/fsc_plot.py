@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emres.errors import UsageError
-from emres.view.figure import save_png
+from emres.view.figure import plain_axes, save_png
 
 _STYLES: dict[str, dict[str, Any]] = {
     "unmasked": {"color": "#2c7bb6", "label": "unmasked"},
@@ -89,6 +89,5 @@ def _label(axes: Any, frequency: Sequence[float]) -> None:
     axes.set_xticks(ticks, ["∞", *(f"{1 / tick:.1f}" for tick in ticks[1:])])
     axes.set_xlabel("resolution (Å)", fontsize=9)
     axes.set_ylabel("Fourier shell correlation", fontsize=9)
-    axes.tick_params(labelsize=8)
+    plain_axes(axes)
     axes.legend(fontsize=8, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
