@@ -46,7 +46,7 @@ class BlockPredictor:
     working_voxel_size : float
         Å of the grid that the blocks lie on.
     device : str
-        ``cpu``, ``cuda``, ``cuda:1``.
+        ``cpu``, ``cuda``, ``cuda:1``; ``auto``: a GPU where the process that computes sees one.
     memory_bytes : int
         What the net may take for one box.
     condition : tuple of float
@@ -70,6 +70,11 @@ class BlockPredictor:
     def told(self, condition: Sequence[float]) -> BlockPredictor:
         """Return the predictor of a map of which the net is told so much (see `emres.model.condition`)."""
         return replace(self, condition=tuple(map(float, condition)))
+
+    @property
+    def _where(self) -> str:
+        """The device: not this machine's but the worker's is asked, where the block is computed."""
+        return self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
     def __call__(self, density: Array, mask: Array, *, core: Box | None = None) -> Array:
         """Predict where the mask is True.
@@ -105,7 +110,7 @@ class BlockPredictor:
             mask = _only(mask, core)
         if not mask.any():
             return answer
-        net, contract = _opened(self.folder, self.weights_sha256, self.device)
+        net, contract = _opened(self.folder, self.weights_sha256, self._where)
         largest = self.memory_bytes // contract.bytes_per_voxel
         for box in cover_mask(mask, multiple=contract.multiple, halo=contract.halo, largest=largest):
             target = box.clipped(density.shape)
@@ -120,7 +125,7 @@ class BlockPredictor:
         padded = Box((0, 0, 0), density.shape).aligned(contract.multiple)
         read = box.grown(contract.halo).clipped(padded.shape)
         condition = self.condition if contract.conditioned else None
-        answer = _forward(net, _padded_read(density, read), self.device, _margins(box, read), condition)
+        answer = _forward(net, _padded_read(density, read), self._where, _margins(box, read), condition)
         first = answer[0]
         if contract.output == ANGSTROM:
             return {"resolution": first}

@@ -94,7 +94,9 @@ def write_block(job: BlockJob, index: Shape) -> Shape:
     return index
 
 
-def run_blocks(job: BlockJob, client: Client | None = None, **submit: Any) -> Iterator[Shape]:
+def run_blocks(
+    job: BlockJob, client: Client | None = None, *, device: str = "auto", tick: Callable[[], None] = lambda: None
+) -> Iterator[Shape]:
     """Compute every block that is not yet done, yielding its index as it is.
 
     Parameters
@@ -102,26 +104,40 @@ def run_blocks(job: BlockJob, client: Client | None = None, **submit: Any) -> It
     job : BlockJob
     client : distributed.Client, optional
         Where to compute; in this process without one.
-    **submit
-        Passed to ``client.map`` (``resources``, ``priority``).
+    device : str
+        As for :func:`emres.run.cluster_tasks.run_calls`.
+    tick : callable
+        Called every second while blocks are under way on a cluster; may raise to end the run.
 
     Yields
     ------
     (z, y, x) index of a block, in the order they finish
+
+    Raises
+    ------
+    EmresError
+        As :func:`emres.run.cluster_tasks.run_calls`, and whatever a block raises.
     """
     todo = blocks_to_do(job)
     if client is None:
         yield from (write_block(job, index) for index in todo)
         return
-    from distributed import as_completed
+    from emres.run.cluster_tasks import Call, run_calls
 
-    keys = [f"{job.label}-{'-'.join(map(str, index))}" for index in todo]
-    futures = client.map(write_block, [job] * len(todo), todo, key=keys, retries=2, pure=False, **submit)
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        client.cancel(futures)
+    name = task_name(job.label)
+    calls = (Call(f"{name}-{'-'.join(map(str, index))}", write_block, (job, index), job.label) for index in todo)
+    yield from run_calls(client, calls, device=device, retries=2, tick=tick)
+
+
+def task_name(label: str) -> str:
+    """Return what tasks are called so that the dashboard groups them by it: it reads up to the first hyphen.
+
+    Examples
+    --------
+    >>> task_name("predict-EMD-0001")
+    'predict_EMD_0001'
+    """
+    return label.replace("-", "_")
 
 
 def lazy_blocks(

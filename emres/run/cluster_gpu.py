@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emres.errors import EmresError, UsageError
 from emres.run.cluster_local import cores, dashboard_address, nanny_options
@@ -102,19 +102,3 @@ def listed_devices(text: str) -> tuple[str, ...]:
         elif (part := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line)) and devices:
             devices[-1].append(part[1])
     return tuple(name for device in devices for name in (device[1:] or device))
-
-
-def gpu_resources(client: Client) -> dict[str, Any]:
-    """Return what a task that computes on a GPU asks of this cluster: a GPU, where any worker offers one.
-
-    Parameters
-    ----------
-    client : distributed.Client
-
-    Returns
-    -------
-    dict
-        For ``client.submit(..., resources=...)`` and ``client.map``; empty where all workers are alike.
-    """
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return dict(RESOURCE) if any("GPU" in worker.get("resources", {}) for worker in workers) else {}

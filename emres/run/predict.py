@@ -23,7 +23,6 @@ from emres.run.jobs import (
     hash_of_facts,
     map_facts,
     mask_facts,
-    resolve_device,
 )
 from emres.run.map_spectra import check_told, prepare_for, reported_resolution
 from emres.run.masks import mask_slabs
@@ -35,7 +34,7 @@ from emres.run.prepare import (
     bytes_in_memory,
 )
 from emres.volume.blocks import BlockPlan, plan_blocks
-from emres.volume.grid import Grid
+from emres.volume.grid import Grid, Shape
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -132,7 +131,7 @@ class PredictJob(Job):
         return make_predictor(
             self.model,
             working_voxel_size=self.grids[1].voxel_size[0],
-            device=resolve_device(self.device),
+            device=self.device,
             memory_bytes=_BOX_MEMORY,
         )
 
@@ -236,15 +235,19 @@ def _predict(job: PredictJob, scratch: Scratch, client: Client | None, progress:
     if not scratch.notes().get("ready"):
         _make_ready(job, scratch)
     blocks = _block_job(job, scratch)
-    total, computed = len(blocks.plan), 0
-    done = total - len(blocks_to_do(blocks))
-    for _ in run_blocks(blocks, client):
-        computed += 1
+    total, todo = len(blocks.plan), len(blocks_to_do(blocks))
+    finished: list[Shape] = []
+
+    def tell() -> None:
         if progress is not None:
-            progress(done + computed, total)
+            progress(total - todo + len(finished), total)
+
+    for index in run_blocks(blocks, client, device=job.device, tick=tell):
+        finished.append(index)
+        tell()
     attributes = finish(job, scratch)
     _clear(job, scratch)
-    return {**attributes, "computed": computed}
+    return {**attributes, "computed": len(finished)}
 
 
 def _block_job(job: PredictJob, scratch: Scratch) -> BlockJob:

@@ -17,7 +17,8 @@ import pytest
 from emres.errors import EmresError, UsageError
 from emres.run.cluster import connect
 from emres.run.cluster_check import check_cluster, worker_facts
-from emres.run.cluster_gpu import gpu_resources, listed_devices, visible_devices
+from emres.run.cluster_gpu import listed_devices, visible_devices
+from emres.run.cluster_tasks import crew_of
 
 LISTED = """GPU 0: NVIDIA A100 (UUID: GPU-5c89)
   MIG 3g.20gb     Device  0: (UUID: MIG-aa)
@@ -75,7 +76,7 @@ def test_each_worker_keeps_its_own_gpu_over_a_kill_and_gpu_tasks_run_nowhere_els
         assert sorted(device for device, _ in before.values()) == ["6", "7"]
         plain = client.cluster.sync(_added, client.cluster.scheduler.address, Nanny)
         try:
-            tasks = client.map(seen_by_task, range(200), resources=gpu_resources(client), pure=False)
+            tasks = client.map(seen_by_task, range(200), resources=crew_of(client).resources("auto"), pure=False)
             assert set(client.gather(tasks)) == {"6", "7"}
         finally:
             client.cluster.sync(plain.close)

@@ -1,0 +1,302 @@
+"""Work given to a cluster, and waited for: as much at once as its workers can hold, and every end told in words.
+
+A worker that dies is held against every task that lay on it, also against those that only waited there. So no more
+lies there than it needs to be busy, and a task whose workers have died is tried once more while no other suspect is:
+what kills its worker fails alone, and who stood beside it does not.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from emres.errors import EmresError
+from emres.run.cluster_gpu import RESOURCE
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_LOOK = 1.0  # seconds between two looks at tasks under way
+_ASK = 5.0  # seconds for which what the scheduler said of its workers is taken as true
+_AHEAD = 2  # tasks a thread of a worker: one that runs, and the next, so that it never waits for us
+_PATIENCE = 300.0  # seconds that a task waits for a worker that fits, where nothing was said
+
+
+class ClusterError(EmresError):
+    """The cluster cannot go on: it was lost, or no worker of it can do the work. No entry is to blame."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One task.
+
+    Parameters
+    ----------
+    key : str
+        Its name; the dashboard groups by what stands before the first ``-``.
+    function : callable
+    arguments : tuple
+    about : str
+        What it is the work on, for messages.
+    """
+
+    key: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    about: str
+
+
+def run_calls(
+    client: Client,
+    calls: Iterable[Call],
+    *,
+    device: str = "auto",
+    retries: int = 0,
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[Any]:
+    """Compute calls on a cluster, yielding what each returns as it ends.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    calls : iterable of Call
+        Taken from as workers come free.
+    device : str
+        Work for ``auto`` or ``cuda`` goes to workers with a GPU alone, where there are any.
+    retries : int
+        How often a call that fails is tried again.
+    tick : callable
+        Called every second, and may raise to end it all.
+
+    Yields
+    ------
+    Any
+        In the order in which they end.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster is lost, or none of its workers can do the work.
+    EmresError
+        If a call has killed its workers; else whatever it raised. What is under way then is given up.
+    """
+    crew = crew_of(client)
+    flight = _Flight(client, crew, {"retries": retries, "resources": crew.resources(device), "pure": False})
+    waiting = iter(calls)
+    try:
+        while flight.fill(waiting, tick):
+            for future in flight.ended(tick):
+                yield flight.result(future, tick)
+    finally:
+        flight.give_up()
+
+
+class _Flight:
+    """The tasks of one run that are on the cluster."""
+
+    def __init__(self, client: Client, crew: Crew, how: Mapping[str, Any]) -> None:
+        self._client, self._crew, self._how = client, crew, dict(how)
+        self._calls: dict[Future, Call] = {}
+        self._lonely_since: float | None = None
+
+    def fill(self, waiting: Iterator[Call], tick: Callable[[], None]) -> bool:
+        """Send calls as long as there is room; return whether any is under way."""
+        while self._crew.take(0 if self._calls else _LOOK, tick):
+            call = next(waiting, None)
+            if call is None:
+                self._crew.leave()
+                break
+            self._send(call)
+        return bool(self._calls)
+
+    def _send(self, call: Call) -> None:
+        if self._client.status != "running":
+            raise _lost()
+        # A key that was used before would be answered from memory, or join a task that is being given up.
+        key = f"{call.key}-{time.monotonic_ns():x}"
+        self._calls[self._client.submit(call.function, *call.arguments, key=key, **self._how)] = call
+
+    def ended(self, tick: Callable[[], None]) -> list[Future]:
+        """Wait until a task ends, and return those that have."""
+        from concurrent.futures import CancelledError
+
+        from distributed import wait
+
+        while True:
+            tick()
+            with suppress(TimeoutError, CancelledError):
+                wait(list(self._calls), timeout=_LOOK, return_when="FIRST_COMPLETED")
+            if found := [future for future in self._calls if future.done()]:
+                self._lonely_since = None
+                return found
+            self._check_cluster()
+
+    def result(self, future: Future, tick: Callable[[], None]) -> Any:
+        """Return what a task has returned."""
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker
+        from distributed.scheduler import NoValidWorkerError
+
+        call = self._calls.pop(future)
+        self._crew.leave()
+        try:
+            return future.result()
+        except KilledWorker:
+            return self._alone(call, tick)
+        except NoValidWorkerError as error:
+            raise self._no_worker(error.timeout) from error
+        except (CancelledError, OSError) as error:
+            # Dask cancels everything when its scheduler is gone; an OSError of the work itself is the work's.
+            if isinstance(error, OSError) and self._client.status == "running":
+                raise
+            raise _lost() from error
+
+    def _alone(self, call: Call, tick: Callable[[], None]) -> Any:
+        """Try a task whose workers died once more, while no other suspect runs."""
+        from distributed import KilledWorker
+
+        while not self._crew.suspects.acquire(timeout=_LOOK):
+            tick()
+        suspect = _Flight(self._client, self._crew, self._how)
+        try:
+            suspect.fill(iter([call]), tick)
+            [future] = suspect.ended(tick)
+            return future.result()
+        except KilledWorker as error:
+            raise EmresError(
+                f"the work on {call.about} kills its workers",
+                got=f"{error.last_worker.name} died last",
+                cure="give the workers more memory, then run the same command again",
+            ) from error
+        finally:
+            suspect.give_up()
+            self._crew.suspects.release()
+
+    def _check_cluster(self) -> None:
+        if self._client.status != "running":
+            raise _lost()
+        if self._crew.fitting(self._how["resources"]):
+            self._lonely_since = None
+            return
+        self._lonely_since = self._lonely_since or time.monotonic()
+        alone = time.monotonic() - self._lonely_since
+        if alone > _patience():
+            raise self._no_worker(alone)
+
+    def _no_worker(self, seconds: float) -> ClusterError:
+        wanted = " with a GPU" if self._how["resources"] else ""
+        return ClusterError(
+            "no worker of the cluster fits the work",
+            got=f"{self._crew.count()} workers, none{wanted} in {seconds:.0f} s",
+            expected=f"one{wanted}",
+            cure="see what is there with emres cluster check SPEC; then the same command goes on"
+            + (", or pass --device cpu" if wanted else ""),
+        )
+
+    def give_up(self) -> None:
+        """Cancel what is still under way."""
+        futures = list(self._calls)
+        self._calls.clear()
+        for _ in futures:
+            self._crew.leave()
+        if futures and self._client.status == "running":
+            with suppress(OSError):
+                self._client.cancel(futures)
+
+
+class Crew:
+    """The workers of a cluster, as they come and go, and the room that they have.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._free = threading.Condition()
+        self._taken, self._asked, self._gpus = 0, -_ASK, False
+        self._workers: Mapping[str, Any] = {}
+        self.suspects = threading.Lock()
+
+    def take(self, seconds: float, tick: Callable[[], None]) -> bool:
+        """Take room for a task; wait for it only if ``seconds`` is not 0, looking up that often to ``tick``."""
+        while True:
+            room = self.room()
+            with self._free:
+                if self._taken < room:
+                    self._taken += 1
+                    return True
+                if not seconds:
+                    return False
+                self._free.wait(seconds)
+            tick()
+
+    def leave(self) -> None:
+        """Give room back."""
+        with self._free:
+            self._taken -= 1
+            self._free.notify()
+
+    def room(self) -> int:
+        """Return how many tasks may lie on the cluster: at least one, which then tells that there is no worker."""
+        return max(1, _AHEAD * self.threads())
+
+    def threads(self) -> int:
+        """Return how many tasks the workers compute at once."""
+        return sum(int(worker.get("nthreads", 1)) for worker in self._known().values())
+
+    def count(self) -> int:
+        """Return how many workers there are."""
+        return len(self._known())
+
+    def resources(self, device: str) -> dict[str, Any]:
+        """Return what a task for a device asks for: a GPU, if any worker offers one, or ever did."""
+        if device == "cpu":
+            return {}
+        # A GPU's worker that died comes back; until then its tasks must not fall to another.
+        self._gpus = self._gpus or any("GPU" in worker.get("resources", {}) for worker in self._known().values())
+        return dict(RESOURCE) if self._gpus else {}
+
+    def fitting(self, resources: Mapping[str, float]) -> int:
+        """Return how many workers offer what is asked for."""
+        return sum(
+            all(worker.get("resources", {}).get(name, 0) >= count for name, count in resources.items())
+            for worker in self._known().values()
+        )
+
+    def _known(self) -> Mapping[str, Any]:
+        if time.monotonic() - self._asked > _ASK:
+            self._asked = time.monotonic()
+            with suppress(OSError, TimeoutError):  # a scheduler that is gone is told of elsewhere
+                self._workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        return self._workers
+
+
+_crews: WeakKeyDictionary[Client, Crew] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def crew_of(client: Client) -> Crew:
+    """Return the crew of a client: one, however many threads give it work."""
+    with _lock:
+        if client not in _crews:
+            _crews[client] = Crew(client)
+        return _crews[client]
+
+
+def _patience() -> float:
+    import dask
+    from dask.utils import parse_timedelta
+
+    return float(parse_timedelta(dask.config.get("distributed.scheduler.no-workers-timeout", None) or _PATIENCE))
+
+
+def _lost() -> ClusterError:
+    return ClusterError("the cluster was lost", cure="run the same command again: it goes on from here")
