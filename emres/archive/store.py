@@ -189,10 +189,13 @@ class Store:
 
     Parameters
     ----------
-    path : Path
+    path : path
     """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # a notebook gives a string
 
     def entry(self, name: str) -> EntryGroup:
         """Return the entry group of a name; it need not exist yet.

@@ -136,6 +136,11 @@ def test_a_format_that_is_not_known_is_taken_for_newer(tmp_path: Path, version: 
         open_entry(group.path)
 
 
+def test_a_store_may_be_named_by_a_string(tmp_path: Path) -> None:
+    assert Store(str(tmp_path)) == Store(tmp_path)  # type: ignore[arg-type]
+    assert list(Store(str(tmp_path))) == []  # type: ignore[arg-type]
+
+
 def test_a_foreign_zarr_group_is_refused(tmp_path: Path) -> None:
     xr.Dataset({"density": ("x", [1.0])}).to_zarr(tmp_path / "other.zarr", zarr_format=3, consolidated=False)
     with pytest.raises(StoreError, match="not an emres group"):
