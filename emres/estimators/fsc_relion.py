@@ -138,9 +138,7 @@ def randomise_phases(
     random = torch.split(radial_frequency(shape, 1 / shape[0], str(cubes[0].device)) > shell - 1e-3, SLAB)
     counts = [int(part.sum()) for part in random]
 
-    answers = [torch.empty_like(cube, memory_format=torch.contiguous_format) for cube in cubes]
-
-    def turned(number: int) -> None:
+    def turned(number: int) -> torch.Tensor:
         spectrum = half_complex(cubes[number])
         drawn = torch.split(c_rand(sum(counts), seed, skip=number * sum(counts)), counts)
         for part, where, phase in zip(torch.split(spectrum, SLAB), random, drawn, strict=True):
@@ -149,11 +147,13 @@ def randomise_phases(
             kept = part.masked_select(where)
             amplitude = kept.real.square().addcmul_(kept.imag, kept.imag).sqrt_()
             part.masked_scatter_(where, torch.complex(angle.cos().mul_(amplitude), angle.sin_().mul_(amplitude)))
-        for target, slab in zip(torch.split(answers[number], SLAB), sections(spectrum, shape), strict=True):
+        # Into the room of the transform, slab by slab: a volume less in memory.
+        answer = torch.view_as_real(spectrum).flatten(2)[..., : shape[2]]
+        for target, slab in zip(torch.split(answer, SLAB), sections(spectrum, shape), strict=True):
             target.copy_(slab)
+        return answer
 
-    list(each(turned, range(len(cubes))))
-    return answers
+    return list(each(turned, range(len(cubes))))
 
 
 def _last_shells(
@@ -197,11 +197,8 @@ class _Scan:
         """Return a sphere cut out of a volume, zero beyond the faces."""
         side = self.spheres.window
         target, source = overlap(centre, side // 2, side, volume.shape)
-        part = volume[target] * self._window_mask[source]
-        if part.shape == self._window_mask.shape:
-            return part
         cube = torch.zeros_like(self._window_mask)
-        cube[source] = part
+        torch.mul(volume[target], self._window_mask[source], out=cube[source])
         return cube
 
     def _on_the_box(self) -> tuple[ShellSums, torch.Tensor]:
