@@ -23,8 +23,8 @@ from emres.volume.grid import Triple
 
 PADDING = 2
 COARSEST = 200.0
-# Coefficients held at a time: some hundred megabytes, whatever the box.
-_BATCH_COEFFICIENTS = 4_000_000
+# Coefficients held at a time: some tens of megabytes, whatever the box; more are no faster.
+_BATCH_COEFFICIENTS = 1_000_000
 
 
 def blocres_fsc(

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 METHODS = ("fsc", "monores", "monores-half", "resmap")
 DEFINITIONS = ("dense", "relion", "blocres")
 FSC_THRESHOLD = 0.143
-VOLUMES = 13  # float32, at the peak of the estimators of two half maps
+VOLUMES = 12  # float32, at the peak of the estimators of two half maps
 
 _SOFTNESS, _SOFTNESS_VOXELS = 3.0, 2.0  # sigma of a mask's edge, Å, and at least
 _WINDOWS = 7.0  # resolutions that a window of a local FSC holds
@@ -75,6 +75,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
         True,
         False,
         {"sampling": "sampling", "max_resolution": "coarsest"},
+        volumes=10,
     ),
     "fsc-blocres": Estimator(
         "emres.estimators.fsc_blocres",
