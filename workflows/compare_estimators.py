@@ -9,7 +9,7 @@ turn; how every two agree). The FSC needs half maps; your own come by emres impo
 command goes on where it stopped. What each of them is, and when it lies: docs/estimators.md.
 
 What it takes, measured on half maps of 112^3 voxels with emres-small@0.1: 11 s of one CPU core, 19 MB of disk, 0.6 GiB
-of memory, no GPU. By its voxels 256^3 takes 2 minutes, 0.2 GB, 1.4 GB of memory (13 volumes); 400^3 four times that.
+of memory, no GPU. By its voxels 256^3 takes 2 minutes, 0.2 GB, 1.3 GB of memory (12 volumes); 400^3 four times that.
 """
 
 from __future__ import annotations
