@@ -1,4 +1,4 @@
-"""Pages that are made while the site is built, so that none can be out of date: commands, Python, card, benchmarks.
+"""Pages that are made while the site is built, so that none can be out of date: commands, Python, card, notebooks.
 
 A hook of mkdocs (see mkdocs.yml). Nothing here is imported by emres.
 """
@@ -6,6 +6,7 @@ A hook of mkdocs (see mkdocs.yml). Nothing here is imported by emres.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -30,6 +32,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     for name, text in pages().items():
         files.append(File.generated(config, name, content=text))
+    for path in NOTEBOOKS:
+        files.append(File.generated(config, f"notebooks/{path.name}", abs_src_path=str(path)))
     return files
 
 
@@ -41,6 +45,7 @@ def pages() -> dict[str, str]:
         "card.md": copied(find_model(DEFAULT_MODEL) / "card.md"),
         "benchmarks.md": copied(ROOT / "benchmarks/README.md"),
         "changes.md": copied(ROOT / "CHANGELOG.md"),
+        **{f"notebooks/{path.stem}.md": notebook_page(path) for path in NOTEBOOKS},
     }
 
 
@@ -77,3 +82,15 @@ def copied(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"!\[[^\]]*\]\((?!https?:)[^)]*\)", "", text)
     return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
+
+
+def notebook_page(path: Path) -> str:
+    """Return a notebook to read and copy from; its outputs come when it is run."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    parts = ["".join(cell["source"]) for cell in cells]
+    shown = [
+        text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+        for cell, text in zip(cells, parts, strict=True)
+    ]
+    told = f"*A notebook: [{path.name}]({path.name}), run by the tests. Jupyter or Google Colab opens it.*"
+    return "\n\n".join([shown[0], told, *shown[1:]]) + "\n"
