@@ -68,5 +68,13 @@ class StoreError(EmresError):
     """A store that cannot be read or written: read-only, disk full, written by a newer version."""
 
 
+class BusyError(StoreError):
+    """Another run is at it just now."""
+
+
+class FullDiskError(StoreError):
+    """No room is left on a disk, or in a quota."""
+
+
 class ModelError(EmresError):
     """A model that cannot be opened or does not fit the input."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emres.errors import StoreError
+from emres.errors import BusyError, FullDiskError, StoreError
 
 _CURES = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again: it goes on where it stopped"),
@@ -22,6 +22,8 @@ _CURES = {
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
 }
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def disk_errors(path: Path | str) -> Iterator[None]:
@@ -29,8 +31,10 @@ def disk_errors(path: Path | str) -> Iterator[None]:
 
     Raises
     ------
+    FullDiskError
+        Disk full, quota.
     StoreError
-        Disk full, quota, read-only, no permission. Other errors pass unchanged.
+        Read-only, no permission. Other errors pass unchanged.
     """
     try:
         yield
@@ -38,7 +42,8 @@ def disk_errors(path: Path | str) -> Iterator[None]:
         if error.errno not in _CURES:
             raise
         what, cure = _CURES[error.errno]
-        raise StoreError(f"{path} cannot be written: {what}", cure=cure) from error
+        kind = FullDiskError if error.errno in FULL else StoreError
+        raise kind(f"{path} cannot be written: {what}", cure=cure) from error
 
 
 @contextmanager
@@ -47,7 +52,7 @@ def only_writer(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    StoreError
+    BusyError
         If another run is writing it.
     """
     lock = path.with_name(f"{path.name}.lock")
@@ -117,7 +122,7 @@ def open_locked(path: Path) -> int:
 
     Raises
     ------
-    StoreError
+    BusyError
         If another run holds it.
     """
     while True:
@@ -142,6 +147,6 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise StoreError(f"{path} is being written by another run", cure="wait for it, then run again") from error
+        raise BusyError(f"{path} is being written by another run", cure="wait for it, then run again") from error
     except OSError:
         return  # Some network file systems have no locks; a checksum, where there is one, is then what guards it.

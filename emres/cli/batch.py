@@ -15,6 +15,7 @@ from emres.cli.simulate import cluster_of
 if TYPE_CHECKING:
     from emres.archive.emdb import Mirror
     from emres.run.batch import BatchPlan
+    from emres.run.outcome import Outcome
 
 COLUMNS = {"median": "median Å", "p05": "5 %", "p95": "95 %", "voxels": "voxels in mask"}
 
@@ -24,6 +25,13 @@ COLUMNS = {"median": "median Å", "p05": "5 %", "p95": "95 %", "voxels": "voxels
 @on_cluster
 @click.option("--export", "export", type=PATH, metavar="DIR", help="Write DIR/<entry>_local_resolution.mrc.")
 @click.option("--blind", is_flag=True, help="Tell the model nothing but the maps, though entries report a resolution.")
+@click.option(
+    "--max-cache",
+    type=click.FloatRange(min=0),
+    metavar="GB",
+    help="Room for maps that are fetched now: beyond it those that have served go, and the next ones wait.",
+)
+@click.option("--performance-report", type=PATH, metavar="FILE", help="Write Dask's report of the work, HTML.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @to_store()
 @predicting
@@ -42,6 +50,8 @@ def batch_predict(
     cluster: str | None,
     export: Path | None,
     blind: bool,
+    max_cache: float | None,
+    performance_report: Path | None,
     dry_run: bool,
     **prediction: str,
 ) -> int:
@@ -65,19 +75,36 @@ def batch_predict(
     source, target = Mirror.at(mirror, api=api), Store(store)
     names = _everything(target, source if mirror else None) if everything else chosen(ids, list_file, query, source)
     sources = FetchPlan(target, source, half_maps=needs_half_maps(prediction["model"]))
-    plan = BatchPlan(target, export=export, fetch=fetch_by(sources), blind=blind, **prediction)
+    room = None if max_cache is None else int(max_cache * 1e9)
+    plan = BatchPlan(target, export=export, fetch=fetch_by(sources), blind=blind, max_cache=room, **prediction)
     if dry_run:
         return _tell_plan(console, names, plan)
-    return run_and_show(console, names, plan, cluster)
+    return run_and_show(console, names, plan, cluster, performance_report)
 
 
-def run_and_show(console: Console, names: list[str], plan: BatchPlan, cluster: str | None) -> int:
-    """Run a batch with progress bars and show what came of it; return the exit code."""
+def run_and_show(
+    console: Console, names: list[str], plan: BatchPlan, cluster: str | None, performance: Path | None = None
+) -> int:
+    """Run a batch with progress bars and show what came of it, also where it breaks off; return the exit code."""
+    from emres.errors import EmresError
     from emres.run.batch import run_batch
+    from emres.run.cluster_report import reporting
 
-    with cluster_of(console, cluster, len(names)) as client, console.progress(len(names), "maps") as report:
-        outcomes = list(run_batch(names, plan, client, report))
-    show_outcomes(console, sorted(outcomes, key=lambda outcome: names.index(outcome.name)), COLUMNS)
+    outcomes: list[Outcome] = []
+    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    try:
+        with (
+            cluster_of(console, cluster, len(order)) as client,
+            reporting(client, performance),
+            console.progress(len(order), "maps") as report,
+        ):
+            for outcome in run_batch(names, plan, client, report):
+                outcomes.append(outcome)  # noqa: PERF402: those before an error are shown
+    except EmresError:
+        if not console.as_json:  # which says the error, and nothing beside it
+            show_outcomes(console, outcomes, COLUMNS)
+        raise
+    show_outcomes(console, sorted(outcomes, key=lambda outcome: order[outcome.name]), COLUMNS)
     if plan.export is not None:
         console.say(f"local-resolution maps: {plan.export}/*_local_resolution.mrc")
     return exit_code(outcomes)

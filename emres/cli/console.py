@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,9 +109,23 @@ class Console:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
         )
         with Progress(*columns, console=self.rich, transient=True) as bars:
-            yield _Bars(bars, bars.add_task(f"[bold]{unit}", total=total))
+            yield _Bars(bars, bars.add_task(f"[bold]{unit}", total=total, rate=""))
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    Examples
+    --------
+    >>> duration(42), duration(754), duration(100_000)
+    ('42 s', '13 min', '27.8 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _Bars:
@@ -119,15 +134,19 @@ class _Bars:
     def __init__(self, bars: Progress, overall: TaskID) -> None:
         self._bars, self._overall = bars, overall
         self._entries: dict[str, TaskID] = {}
+        self._began, self._ended = time.monotonic(), 0
 
     def __call__(self, name: str, stage: str, done: int, total: int) -> None:
         if stage in ("done", "skipped", "failed"):
             self._bars.advance(self._overall)
+            self._ended += 1
+            per_minute = 60 * self._ended / max(time.monotonic() - self._began, 1e-3)
+            self._bars.update(self._overall, rate=f"{per_minute:.3g} a minute")
             if name in self._entries:
                 self._bars.remove_task(self._entries.pop(name))
             return
         if name not in self._entries:
-            self._entries[name] = self._bars.add_task(name)
+            self._entries[name] = self._bars.add_task(name, rate="")
         self._bars.update(self._entries[name], description=f"{name} {stage}", completed=done, total=total or None)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from emres.cli.console import Console
+from emres.cli.console import Console, duration
 from emres.cli.options import CONTEXT, PATH, to_store, with_console
 
 
@@ -92,6 +93,8 @@ def status(console: Console, store: Path) -> int:
         console.data(facts)
         return 0
     console.say(f"{facts['entries']} entries, {facts['predicted']} with a local resolution")
+    for run in facts["runs"]:
+        _show_run(console, run)
     if facts["under_way"]:
         console.table(
             "under way, or left by a run that ended",
@@ -102,6 +105,27 @@ def status(console: Console, store: Path) -> int:
             ],
         )
     return 0
+
+
+def _show_run(console: Console, run: dict[str, Any]) -> None:
+    """Tell of one run: how far it is, how fast, and what it is at; or when it was last heard of."""
+    who = f"process {run['pid']} on {run['host']}, {run['model']}"
+    ended = sum(run["ended"].values())
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(run["ended"].items()))
+    told = f"{ended} of {run['total']} entries" + (f" ({counts})" if counts else "")
+    if not run["alive"]:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["seen"]))
+        console.say(f"died: {who}: {told}; last heard of at {when}. The same command goes on from there.")
+        return
+    left = "" if run["left"] is None else f", {duration(run['left'])} left"
+    console.say(f"running: {who}: {told}, {run['rate']:.3g} a minute{left}")
+    if run["dashboard"]:
+        console.say(f"dashboard: {run['dashboard']}")
+    rows = [
+        [entry["name"], entry["stage"], f"{entry['done']}/{entry['total']}" if entry["total"] else ""]
+        for entry in run["under_way"]
+    ]
+    console.table("", ("entry", "stage", "steps"), rows)
 
 
 @click.command("import", context_settings=CONTEXT)

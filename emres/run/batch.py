@@ -1,98 +1,45 @@
 """Many entries: fetch what is missing, predict or estimate, export. One that fails never stops the others.
 
 Each entry is conducted by one thread that mostly waits: for the archive, then for a worker, then for the disk. So the
-stages of different entries overlap, and the story of one entry reads from top to bottom.
+stages of different entries overlap, each within a limit of its own, and the story of one entry reads from top to
+bottom (``batch_entry``).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from emres.archive.registry import DEFAULT_MODEL
-from emres.archive.store import EntryGroup, Store
-from emres.errors import EmresError
-from emres.run.estimate import HALF_MAPS, estimate_job
-from emres.run.export import export_mrc, export_name
+from emres.errors import BusyError, EmresError
+from emres.run.batch_claim import leaving_no_folder
+from emres.run.batch_entry import Conductor
+from emres.run.batch_plan import BatchPlan as BatchPlan
+from emres.run.batch_plan import fetch_by as fetch_by
+from emres.run.batch_plan import needs_half_maps as needs_half_maps
+from emres.run.batch_plan import planned as planned
+from emres.run.batch_record import RunRecord, recorded
 from emres.run.failures import FailureLog
-from emres.run.fetch import FetchPlan, fetch_into_store, find_entry
-from emres.run.jobs import Job, run_timed
-from emres.run.methods import is_method, make_recipe
-from emres.run.outcome import Outcome, Report, no_report, outcome_of, stoppable
-from emres.run.predict import predict_job
-from emres.run.single import told
+from emres.run.fetch import MOST_JOBS
+from emres.run.outcome import Outcome, Report, no_report, stoppable
 
 if TYPE_CHECKING:
     from distributed import Client
 
-Fetch = Callable[[str, Report], bool]
-
-_PATIENCE = 1.0  # seconds between two looks at a task under way
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """What is to be done for every entry.
-
-    Parameters
-    ----------
-    store : Store
-    model : str
-        A net, by name or folder, or a reference method: ``fsc``, ``fsc-relion@0.5``, ``monores``, ``resmap``, …
-    mask, device : str
-        As for :func:`emres.run.predict.predict_job`.
-    export : Path, optional
-        Folder for ``<name>_local_resolution.mrc``.
-    blind : bool
-        Tell the net nothing but the maps, though entries report a resolution.
-    fetch : callable, optional
-        Brings the map of an entry into the store and tells whether it had to; without it, entries must be there.
-    """
-
-    store: Store
-    model: str = DEFAULT_MODEL
-    mask: str = "auto"
-    device: str = "auto"
-    export: Path | None = None
-    fetch: Fetch | None = None
-    blind: bool = False
-
-    @property
-    def stage(self) -> str:
-        """What the work is called."""
-        return "estimate" if is_method(self.model) else "predict"
-
-    def is_to_fetch(self, group: EntryGroup) -> bool:
-        """Tell whether an entry of the archive lacks maps that are needed; maps of one's own are not in the archive."""
-        needed = HALF_MAPS if needs_half_maps(self.model) else ("map",)
-        ours = group.exists() and not group.name.startswith("EMD-")
-        return not ours and not all(group.has(kind) for kind in needed)
-
-    def job(self, group: EntryGroup) -> Job:
-        """Return the job for an entry that is there; it raises what :func:`predict_job` raises."""
-        if is_method(self.model):
-            return estimate_job(group.path, self.model, mask=self.mask, device=self.device)
-        return predict_job(group.path, self.model, mask=self.mask, device=self.device, blind=self.blind)
-
-
-def needs_half_maps(model: str) -> bool:
-    """Tell whether a word for a net or a method means one that reads half maps."""
-    return is_method(model) and make_recipe(model).halves
-
-
-def fetch_by(sources: FetchPlan) -> Fetch:
-    """Return a way to bring an entry's map into the store, for :class:`BatchPlan`."""
-    return lambda name, report: bool(fetch_into_store(name, sources, report))
+_AGAIN = 1.0  # seconds until an entry that another run is at is looked at again
+_MOST = 512  # entries under way at once
 
 
 def run_batch(
     names: Sequence[str], plan: BatchPlan, client: Client | None = None, report: Report = no_report
 ) -> Iterator[Outcome]:
     """Predict many entries, yielding what happened to each as it ends.
+
+    Several runs at one store share the work: an entry that another one is at waits until the last, and is skipped if
+    it is done then.
 
     Parameters
     ----------
@@ -108,112 +55,94 @@ def run_batch(
     ------
     Outcome
         In the order in which entries end. Closing the generator stops after the stages under way.
+
+    Raises
+    ------
+    EmresError
+        If no entry can go on any more: the cluster was lost, no worker fits, the disk is full. What is done stays.
     """
-    queue, log = iter(dict.fromkeys(names)), FailureLog(plan.store, plan.model)
-    if client is None:
-        for name in queue:
-            outcome = _conduct(name, plan, None, report)
+    entries = list(dict.fromkeys(names))
+    log = FailureLog(plan.store, plan.model)
+    record = RunRecord(plan.model, len(entries), client.dashboard_link if client else None)
+    watched = record.watching(report)
+    backlog = _Backlog(entries)
+    with leaving_no_folder(plan.store), recorded(plan.store, record):
+        ended = _here(backlog, plan, watched) if client is None else _on_cluster(backlog, plan, client, watched)
+        for outcome in ended:
             log.note(outcome)
-            report(name, outcome.status, 1, 1)
+            watched(outcome.name, outcome.status, 1, 1)
             yield outcome
-        return
-    conductors = 4 + len(client.scheduler_info(n_workers=-1)["workers"])
-    stop = threading.Event()
-    watched = stoppable(report, stop)
-    with ThreadPoolExecutor(conductors, thread_name_prefix="conductor") as pool:
-        under_way: set[Future[Outcome]] = set()
+
+
+class _Backlog:
+    """Entries to come: first those that were not looked at yet, then those that another run was at."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        # Handed out as conductors come free: of 60,000 entries no more wait in memory than their names.
+        self._fresh = iter(names)
+        self._later: deque[tuple[float, str]] = deque()
+
+    def take(self) -> str | None:
+        """Return the next entry; None where there is none just now."""
+        name = next(self._fresh, None)
+        if name is None and self._later and self._later[0][0] <= time.monotonic():
+            name = self._later.popleft()[1]
+        return name
+
+    def postpone(self, name: str) -> None:
+        """Keep an entry for later."""
+        self._later.append((time.monotonic() + _AGAIN, name))
+
+    def __bool__(self) -> bool:
+        return bool(self._later)
+
+
+def _here(backlog: _Backlog, plan: BatchPlan, report: Report) -> Iterator[Outcome]:
+    conductor = Conductor(plan, None, report)
+    while (name := backlog.take()) is not None or backlog:
+        if name is None:
+            time.sleep(_AGAIN / 4)
+            continue
+        try:
+            yield conductor.conduct(name)
+        except BusyError as busy:
+            report(name, f"waits for {busy.got or 'another run'}", 0, 0)
+            backlog.postpone(name)
+
+
+def _on_cluster(backlog: _Backlog, plan: BatchPlan, client: Client, report: Report) -> Iterator[Outcome]:
+    from emres.run.cluster_crew import crew_of
+
+    crew, stop = crew_of(client), threading.Event()
+    conductor = Conductor(plan, client, stoppable(report, stop))
+    with ThreadPoolExecutor(_MOST, thread_name_prefix="conductor") as pool:
+        under_way: dict[Future[Outcome], str] = {}
         try:
             while True:
-                # Entries are handed out as conductors come free: 60,000 of them never wait in memory.
-                while len(under_way) < conductors and (coming := next(queue, None)) is not None:
-                    under_way.add(pool.submit(_conduct, coming, plan, client, watched))
-                if not under_way:
+                # One map a thread of a worker, one that waits for it, and those that are on their way.
+                most = min(_MOST, 2 * crew.threads() + MOST_JOBS + 2)
+                while len(under_way) < most and (name := backlog.take()) is not None:
+                    under_way[pool.submit(conductor.conduct, name)] = name
+                if not under_way and not backlog:
                     return
-                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    outcome = future.result()
-                    log.note(outcome)
-                    report(outcome.name, outcome.status, 1, 1)
-                    yield outcome
+                ended, _ = wait(under_way, timeout=_AGAIN, return_when=FIRST_COMPLETED)
+                if not ended and not under_way:
+                    time.sleep(_AGAIN / 4)
+                yield from _outcomes({future: under_way.pop(future) for future in ended}, backlog, report)
         finally:
             stop.set()
 
 
-def planned(name: str, plan: BatchPlan) -> list[str]:
-    """Return what :func:`run_batch` would do for an entry: some of ``fetch``, ``predict``/``estimate``, ``export``."""
-    group = find_entry(plan.store, name)
-    if plan.is_to_fetch(group):
-        return ["fetch", plan.stage] + ["export"] * (plan.export is not None)
-    job = plan.job(group)
-    todo = [] if job.finished() else [plan.stage]
-    stale = plan.export is not None and (todo or not _is_exported(group, job.result, plan.export))
-    return todo + ["export"] * bool(stale)
-
-
-def _conduct(name: str, plan: BatchPlan, client: Client | None, report: Report) -> Outcome:
-    def work() -> tuple[bool, Mapping[str, Any]]:
-        group = find_entry(plan.store, name)
-        fetched = False
-        if plan.fetch is not None and plan.is_to_fetch(group):
-            report(name, "fetch", 0, 0)
-            fetched = plan.fetch(name, report)
-        report(name, plan.stage, 0, 0)
-        job = plan.job(group)
-        facts = _done(name, plan.stage, job, client, report)
-        report(name, "export", 0, 0)
-        written = export_if_new(group, job.result, plan.export, bool(facts["computed"]))
-        return bool(fetched or facts["computed"] or written), {**told(facts), **written}
-
-    return outcome_of(name, work)
-
-
-def _done(name: str, stage: str, job: Job, client: Client | None, report: Report) -> Mapping[str, Any]:
-    if client is not None and job.in_memory and not job.finished():
-        return _done_on_worker(name, stage, job, client, report)
-    return run_timed(job, client, lambda done, total: report(name, stage, done, total))
-
-
-def _done_on_worker(name: str, stage: str, job: Job, client: Client, report: Report) -> Mapping[str, Any]:
-    """Do a job that fits in memory as one task."""
-    from distributed import CancelledError, KilledWorker
-    from distributed import TimeoutError as NotYetError
-
-    future = client.submit(run_timed, job, key=f"{stage}-{name}-{job.fingerprint()[:12]}", pure=False)
-    try:
-        while True:
-            try:
-                facts: Mapping[str, Any] = future.result(timeout=_PATIENCE)
-                return facts
-            except NotYetError:
-                report(name, stage, 0, 0)  # and learn here if the run is to stop
-    except KilledWorker as error:
-        raise EmresError(
-            f"the work on {name} killed its worker twice",
-            got=str(error.last_worker),
-            cure="give the workers more memory, then run the same command again",
-        ) from error
-    except CancelledError as error:
-        raise EmresError(
-            f"the cluster was lost while working on {name}", cure="run the same command again: it goes on from here"
-        ) from error
-    finally:
-        client.cancel(future)
-
-
-def export_if_new(group: EntryGroup, kind: str, folder: Path | None, changed: bool) -> dict[str, str]:
-    """Export a result unless it was exported before and has not changed since.
-
-    Returns
-    -------
-    dict
-        ``{"output": path}``, or nothing where nothing was to be done.
-    """
-    if folder is None or (not changed and _is_exported(group, kind, folder)):
-        return {}
-    folder.mkdir(parents=True, exist_ok=True)
-    return {"output": str(export_mrc(group, folder / export_name(group, kind), kind, overwrite=True))}
-
-
-def _is_exported(group: EntryGroup, kind: str, folder: Path) -> bool:
-    target, written = folder / export_name(group, kind), group.path / kind / "zarr.json"
-    return target.exists() and target.stat().st_mtime >= written.stat().st_mtime
+def _outcomes(ended: dict[Future[Outcome], str], backlog: _Backlog, report: Report) -> Iterator[Outcome]:
+    """Yield what came of entries; raise what none of them is to blame for after the last of these."""
+    halt: EmresError | None = None
+    for future, name in ended.items():
+        try:
+            yield future.result()
+        except BusyError as busy:
+            report(name, f"waits for {busy.got or 'another run'}", 0, 0)
+            backlog.postpone(name)
+        except EmresError as error:
+            halt = error
+    if halt is not None:
+        raise halt

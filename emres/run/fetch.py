@@ -14,7 +14,7 @@ from emres.archive.download import download
 from emres.archive.emdb import Mirror, fetch_entry
 from emres.archive.entry import Entry, MapFile, parse_emdb_id
 from emres.archive.store import EntryGroup, Store
-from emres.errors import ArchiveError, EmresError
+from emres.errors import ArchiveError, BusyError, EmresError
 from emres.run.ingest import file_facts, ingest
 from emres.run.outcome import Outcome, Report, no_report, outcome_of, stoppable
 
@@ -108,6 +108,8 @@ def fetch_into_store(emdb_id: str, plan: FetchPlan, report: Report = no_report) 
     try:
         for file in missing:
             _bring(file, group, plan, partial(report, emdb_id))
+    except BusyError:  # another run fetches it: it is theirs
+        raise
     except EmresError:
         if new and not group.kinds():
             _forget(group)

@@ -66,7 +66,11 @@ class Outcome:
         return {**asdict(self), "seconds": round(self.seconds, 3), "facts": dict(self.facts)}
 
 
-def outcome_of(name: str, work: Callable[[], tuple[bool, Mapping[str, Any]]]) -> Outcome:
+def outcome_of(
+    name: str,
+    work: Callable[[], tuple[bool, Mapping[str, Any]]],
+    through: tuple[type[Exception], ...] = (),
+) -> Outcome:
     """Run the work for one entry and tell what came of it: an entry that fails never stops the others.
 
     Parameters
@@ -74,6 +78,8 @@ def outcome_of(name: str, work: Callable[[], tuple[bool, Mapping[str, Any]]]) ->
     name : str
     work : callable
         Returns (whether anything was done, facts).
+    through : tuple of exceptions
+        Those that no entry is to blame for: they are raised.
 
     Returns
     -------
@@ -82,6 +88,8 @@ def outcome_of(name: str, work: Callable[[], tuple[bool, Mapping[str, Any]]]) ->
     start = time.perf_counter()
     try:
         worked, facts = work()
+    except through:
+        raise
     except EmresError as error:
         return Outcome(name, "failed", str(error), time.perf_counter() - start)
     except Exception as error:

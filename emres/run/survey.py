@@ -12,6 +12,7 @@ from emres.archive.mrc import open_map
 from emres.archive.scratch import DiskScratch
 from emres.archive.store import EntryGroup, Store, open_entry
 from emres.errors import StoreError
+from emres.run.batch_record import runs_of
 from emres.run.blockwise import DONE
 
 _FINGERPRINT = re.compile(r"-[0-9a-f]{16}(-\d+)?\Z")  # behind the name of a result under way
@@ -94,7 +95,8 @@ def progress_of(store: Path | str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``entries``, ``predicted``, ``under_way``: list of ``name``, ``what``, ``done``, ``blocks``.
+        ``entries``, ``predicted``, ``under_way``: list of ``name``, ``what``, ``done``, ``blocks``; ``runs``: as
+        :func:`emres.run.batch_record.runs_of` tells them.
 
     Raises
     ------
@@ -105,7 +107,12 @@ def progress_of(store: Path | str) -> dict[str, Any]:
     work = Path(store) / ".work"
     folders = (folder for folder in sorted(work.glob("*/*")) if folder.is_dir())
     under_way = [_unfinished(folder) for folder in folders]
-    return {"entries": len(groups), "predicted": sum(bool(group.results()) for group in groups), "under_way": under_way}
+    return {
+        "entries": len(groups),
+        "predicted": sum(bool(group.results()) for group in groups),
+        "runs": runs_of(Store(Path(store))),
+        "under_way": under_way,
+    }
 
 
 def _unfinished(folder: Path) -> dict[str, Any]:

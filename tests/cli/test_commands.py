@@ -75,7 +75,7 @@ def test_a_map_of_ones_own_through_the_store(emres, small_map: Path, toy_model: 
     assert emres("info", store / "mine.zarr", "--json").json["map"]["shape"] == list(GRID.shape)
     assert emres("export", store / "mine.zarr", "--kind", "map", "-o", tmp_path / "back.mrc").code == 0
     assert np.array_equal(read_mrc(tmp_path / "back.mrc").values, read_mrc(small_map).values)
-    assert emres("status", store, "--json").json == {"entries": 1, "predicted": 1, "under_way": []}
+    assert emres("status", store, "--json").json == {"entries": 1, "predicted": 1, "runs": [], "under_way": []}
 
 
 def test_info_shows_the_header_of_a_file(emres, small_map: Path) -> None:
