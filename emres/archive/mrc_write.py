@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
-from emres.archive.compress import compress_gzip
+from emres.archive.compress import compress_gzip, read_ahead
 from emres.archive.disk import disk_errors
 from emres.archive.mrc_header import HEADER_BYTES, LABEL_BYTES, LABELS, MapHeader
 from emres.errors import MapError, StoreError, UsageError
@@ -26,6 +26,8 @@ from emres.volume.grid import Grid, grid_of
 
 if TYPE_CHECKING:
     import xarray as xr
+
+Array = np.ndarray[Any, Any]
 
 SLAB = 64
 LITTLE_ENDIAN = "44440000"
@@ -136,20 +138,29 @@ def _write_plain(path: Path, volume: xr.DataArray, header: MapHeader) -> None:
 def _append_slabs(file: BinaryIO, volume: xr.DataArray) -> tuple[float, float, float, float]:
     """Write the voxels; return their dmin, dmax, dmean and rms (which is the deviation from the mean)."""
     running = RunningStatistics()
-    for start in range(0, volume.sizes["z"], SLAB):
-        slab = np.ascontiguousarray(volume.isel(z=slice(start, start + SLAB)).values, dtype="<f4")
-        bad = ~np.isfinite(slab)
-        if bad.any():
-            z, y, x = (int(i) for i in np.argwhere(bad)[0])
-            raise MapError(
-                "a volume to be written has voxels that are not finite",
-                got=f"{slab[z, y, x]} at {(start + z, y, x)} (z, y, x)",
-                expected="numbers",
-            )
+
+    def read(number: int) -> Array:
+        values = volume.isel(z=slice(SLAB * number, SLAB * (number + 1))).values
+        return np.ascontiguousarray(values, dtype="<f4")
+
+    # The next slab is read while this one is written: decompression is half of the work.
+    for number, slab in enumerate(read_ahead(read, -(-volume.sizes["z"] // SLAB), ahead=1)):
+        _check_finite(slab, SLAB * number)
         file.write(slab.data)
         running.add(slab)
     found = running.result()
     return found.minimum, found.maximum, found.mean, found.std
+
+
+def _check_finite(slab: Array, start: int) -> None:
+    good = np.isfinite(slab)
+    if not good.all():
+        z, y, x = (int(i) for i in np.argwhere(~good)[0])
+        raise MapError(
+            "a volume to be written has voxels that are not finite",
+            got=f"{slab[z, y, x]} at {(start + z, y, x)} (z, y, x)",
+            expected="numbers",
+        )
 
 
 def _output_header(volume: xr.DataArray, header: MapHeader | None, labels: Sequence[str]) -> MapHeader:
