@@ -83,7 +83,7 @@ class Crew:
         if time.monotonic() - self._asked > _ASK:
             self._asked = time.monotonic()
             with suppress(OSError, TimeoutError):  # a scheduler that is gone is told of elsewhere
-                self._workers = self._client.scheduler_info(n_workers=-1)["workers"]
+                self._workers = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return self._workers
 
 

@@ -17,8 +17,8 @@ import pytest
 from emres.errors import EmresError, UsageError
 from emres.run.cluster import connect
 from emres.run.cluster_check import check_cluster, worker_facts
-from emres.run.cluster_gpu import listed_devices, visible_devices
 from emres.run.cluster_crew import crew_of
+from emres.run.cluster_gpu import listed_devices, visible_devices
 
 LISTED = """GPU 0: NVIDIA A100 (UUID: GPU-5c89)
   MIG 3g.20gb     Device  0: (UUID: MIG-aa)

@@ -1,0 +1,1 @@
+"""The drill: everything that can go wrong on a cluster does, and nothing is lost."""
