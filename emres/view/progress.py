@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from importlib import import_module
 from typing import Any
 
 # (name of what is worked on, stage, steps done, steps in all; 0 in all where it is not known)
@@ -56,15 +57,14 @@ class _Bars:
     """One display of the cell, renewed a few times a second."""
 
     def __init__(self, total: int, unit: str) -> None:
-        from IPython.display import HTML, display
-
-        self._html: Any = HTML
+        notebook = import_module("IPython.display")  # whose functions have no types
+        self._html = notebook.HTML
         self._total, self._unit = total, unit
         self._ended: dict[str, int] = dict.fromkeys(ENDS, 0)
         self._under_way: dict[str, tuple[str, int, int]] = {}
         self._lock = threading.Lock()
         self._start = self._shown = time.monotonic()
-        self._handle: Any = display(self._html(self._drawn()), display_id=True)
+        self._handle: Any = notebook.display(self._html(self._drawn()), display_id=True)
 
     def __call__(self, name: str, stage: str, done: int, total: int) -> None:
         with self._lock:
