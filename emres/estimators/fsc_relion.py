@@ -99,9 +99,7 @@ def relion_fsc(
         shells = _last_shells([_pad_to_cube(half) for half in halves], spheres, threshold, seed, each)
         limits = [min(coarsest, box_size * voxel / max(shell, 1)) for shell in shells]
         local_resolution = _spread(limits, spheres, halves[0].device, each)[_centred(shape, box_size)]
-    reached = int(torch.count_nonzero(local_resolution))
-    at_limits = (local_resolution >= 0.9999 * coarsest).logical_or_(local_resolution <= 2.0001 * voxel)
-    capped = int(at_limits.sum()) - (local_resolution.numel() - reached)
+        reached, capped = _counted(local_resolution, 2.0001 * voxel, 0.9999 * coarsest, each)
     return Estimate(
         resolution=local_resolution.contiguous().cpu().numpy(),
         method="fsc",
@@ -136,7 +134,7 @@ def randomise_phases(
     """
     shape = cubes[0].shape
     random = torch.split(radial_frequency(shape, 1 / shape[0], str(cubes[0].device)) > shell - 1e-3, SLAB)
-    counts = [int(part.sum()) for part in random]
+    counts = [int(torch.count_nonzero(part)) for part in random]
 
     def turned(number: int) -> torch.Tensor:
         spectrum = half_complex(cubes[number])
@@ -240,6 +238,20 @@ def _spread(
 
     list(each(fill, range(0, n, SLAB)))
     return mean
+
+
+def _counted(
+    resolution: torch.Tensor, finest: float, coarsest: float, each: Callable[..., Iterable[Any]]
+) -> tuple[int, int]:
+    """Return how many voxels have an answer, and how many of these are at a limit."""
+
+    def count(part: torch.Tensor) -> tuple[int, int]:
+        reached = int(torch.count_nonzero(part))
+        at_limits = int(torch.count_nonzero((part >= coarsest).logical_or_(part <= finest)))
+        return reached, at_limits - (part.numel() - reached)
+
+    reached, capped = zip(*each(count, torch.split(resolution, SLAB)), strict=True)
+    return sum(reached), sum(capped)
 
 
 def _pad_to_cube(volume: torch.Tensor) -> torch.Tensor:

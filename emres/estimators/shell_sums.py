@@ -20,7 +20,7 @@ class ShellSums:
 
     Parameters
     ----------
-    bins : (n, n, n // 2 + 1) int
+    bins : (n, n, n // 2 + 1)
         Bin of every coefficient of the half-complex transform; those of the last one are in no shell, and left out.
     sharing : (shells, bins - 1) float64
     """
@@ -28,6 +28,8 @@ class ShellSums:
     def __init__(self, bins: torch.Tensor, sharing: torch.Tensor) -> None:
         self._side, self._sharing = bins.shape[0], sharing
         self._whole = bins.numel() <= _AT_A_TIME
+        # A sort by counting goes byte by byte.
+        bins = bins.to(torch.uint8 if sharing.shape[1] < 256 else torch.int16)
         planes = bins[None] if self._whole else torch.split(bins.permute(2, 0, 1), max(1, _AT_A_TIME // self._side**2))
         self._members = [_members(part.flatten(), sharing.shape[1]) for part in planes]
 
@@ -35,7 +37,7 @@ class ShellSums:
     def of_box(cls, box_size: int, device: torch.device) -> ShellSums:
         """Return the shells of the box as RELION sums them."""
         shells = box_size // 2 + 1
-        bins = radial_frequency((box_size,) * 3, 1 / box_size, str(device)).round_().clamp_max_(shells).short()
+        bins = radial_frequency((box_size,) * 3, 1 / box_size, str(device)).round_().clamp_max_(shells)
         return cls(bins, torch.eye(shells, dtype=torch.float64, device=device))
 
     @classmethod
@@ -53,7 +55,7 @@ class ShellSums:
         reach = max(1.0, box_size / side)
         offset = (position[None, :] - torch.arange(shells, device=device)[:, None]).abs() / reach
         sharing = (1 - offset).clamp_min(0.0).double()
-        return cls(bins.short(), torch.cat([2 * sharing, sharing], dim=1))
+        return cls(bins, torch.cat([2 * sharing, sharing], dim=1))
 
     def fsc(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Return the FSC of two volumes, (shells,) float64; a smaller volume stands for one with zeros behind it."""

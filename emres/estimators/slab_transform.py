@@ -28,7 +28,7 @@ def half_complex(volume: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
     nz, ny, nx = volume.shape
     spectrum = torch.empty((nz, ny, nx // 2 + 1), dtype=torch.complex64, device=volume.device)
     for target, slab in zip(torch.split(spectrum, SLAB), torch.split(volume, SLAB), strict=True):
-        target.copy_(torch.fft.fft(torch.fft.rfft(slab * scale, dim=2), dim=1))
+        target.copy_(torch.fft.rfft2(slab if scale == 1 else slab * scale))
     for rows in torch.split(spectrum, SLAB, dim=1):
         rows.copy_(torch.fft.fft(rows, dim=0))
     return spectrum
