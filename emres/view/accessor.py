@@ -100,7 +100,7 @@ class VolumeAccessor:
             figure.set_figwidth(draw_density_slices(figure, self._volume, _thinned(self._volume), _HEIGHT))
         else:
             # A resolution alone is drawn in full colour where it is determined.
-            under = (resolution > 0).astype(np.float32) if density is None else density
+            under = resolution.copy(data=resolution.data > 0) if density is None else density
             slices = make_slices(under, resolution, _thinned(resolution))
             figure.set_figwidth(figure_width(slices, _HEIGHT))
             draw_slices(figure, slices, palette_for(slices.resolved, palette, reported), reported)
