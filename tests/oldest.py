@@ -1,7 +1,7 @@
 """The oldest of everything that pyproject.toml allows: ``python -m tests.oldest`` writes ``constraints-oldest.txt``.
 
-``make oldest`` installs it and runs tests with it. torch is not in the list: of its oldest version there is for Linux only
-the build with several GB of CUDA packages, which ``make oldest OLDEST_TORCH=torch==2.4.0`` takes.
+``make oldest`` installs it and runs tests with it. torch is not in the list: of its oldest version pip knows for Linux
+only the build with several GB of CUDA packages, which ``make oldest OLDEST_TORCH=torch==2.4.0`` takes.
 """
 
 from __future__ import annotations
