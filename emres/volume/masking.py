@@ -41,12 +41,20 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
     MapError
         If the map is constant.
     """
+    part = _filled(values)
+    mask = np.zeros(values.shape, dtype=bool)
+    mask[part] = _above_solvent(values[part], voxel_size)
+    return without_dust(mask & _support(values))
+
+
+def _above_solvent(values: Array, voxel_size: Triple) -> Array:
     sigma = [max(_SMOOTHING / size, 1.2) for size in voxel_size]
     smooth = ndimage.gaussian_filter(values.astype(np.float32, copy=False), sigma)
     mean, deviation = _noise(smooth)
     top = float(smooth.max())
     # What the faces and most voxels have alike is noise round an offset, not a molecule that reaches the faces.
-    alike = abs(_mode(smooth) - mean) <= _ALIKE_SDS * deviation
+    mode, width = _mode(smooth)
+    alike = abs(mode - mean) <= _ALIKE_SDS * deviation + width
     offset = mean if alike and abs(mean) > _SMALL_OFFSET * abs(top) else 0.0
     top -= offset
     if not top > 0 or float(values.min()) == float(values.max()):
@@ -60,7 +68,7 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
     # A molecule that touches most of the faces (a tight crop) is not noise.
     if noise <= 4 * threshold:
         threshold = max(threshold, noise)
-    return without_dust((smooth - offset > threshold) & _support(values))
+    return np.asarray(smooth - offset > threshold)
 
 
 def _noise(smooth: Array) -> tuple[float, float]:
@@ -75,11 +83,18 @@ def _noise(smooth: Array) -> tuple[float, float]:
     return quarter + 0.674 * deviation, deviation
 
 
-def _mode(smooth: Array) -> float:
-    """Return the density that most voxels have."""
+def _mode(smooth: Array) -> tuple[float, float]:
+    """Return the density that most voxels have, and how finely it is known."""
     counts, edges = np.histogram(smooth, bins=256)
     k = int(counts.argmax())
-    return float(edges[k] + edges[k + 1]) / 2
+    return float(edges[k] + edges[k + 1]) / 2, float(edges[k + 1] - edges[k])
+
+
+def _filled(values: Array) -> tuple[slice, ...]:
+    """Return the part round what differs from the one value in all corners: how a box is padded says nothing."""
+    corners = values[np.ix_(*((0, -1) for _ in range(3)))]
+    found = ndimage.find_objects((values != corners.flat[0]).astype(np.int8))
+    return found[0] if found and (corners == corners.flat[0]).all() else (slice(None),) * 3
 
 
 def _support(values: Array) -> Array:

@@ -87,6 +87,23 @@ def test_the_mask_does_not_move_with_an_offset(simulated: Case, offset: float) -
     assert overlap(moved, automatic_mask(values, voxel_size)) >= 0.9
 
 
+@needs_data
+@pytest.mark.parametrize("value", [0.0, -0.3])
+def test_the_mask_does_not_move_with_the_padding_of_the_box(simulated: Case, value: float) -> None:
+    values, _, voxel_size = simulated
+    padded = automatic_mask(np.pad(values, 7, constant_values=np.float32(value)), voxel_size)
+    np.testing.assert_array_equal(padded[7:-7, 7:-7, 7:-7], automatic_mask(values, voxel_size))
+
+
+@needs_data
+def test_the_mask_of_a_particle_in_a_sphere_does_not_move_with_an_offset(simulated: Case) -> None:
+    values, _, voxel_size = simulated
+    ball = np.square(np.indices(values.shape) - (np.array(values.shape)[:, None, None, None] - 1) / 2).sum(axis=0)
+    inside = np.where(ball < (min(values.shape) / 2) ** 2, values, 0).astype(np.float32)
+    one, other = (automatic_mask(inside + np.float32(offset), voxel_size) for offset in (0.0, 5 * inside.std()))
+    assert (one & other).sum() > 0.95 * (one | other).sum()
+
+
 @pytest.mark.parametrize("entry", REAL)
 def test_the_molecule_is_found_in_real_maps(entry: str) -> None:
     volume = read_mrc(DATA / f"maps/{entry}.map.gz")
