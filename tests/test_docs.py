@@ -49,7 +49,7 @@ RUN = [
 #: Pages that need other machines.
 PARSED = ["clusters.md"]
 TOY_TRAINING = (
-    "--steps=2 --batch=2 --threads=0 --set parts=1 --set side=12 --set margin=1 --set epoch_steps=2 "
+    "--steps=2 --batch=2 --threads=0 --set parts=1 --set side=16 --set margin=1 --set epoch_steps=2 "
     "--set validation_patches=2"
 )
 #: What makes a command small, by its beginning; the first that fits.
@@ -199,6 +199,16 @@ def test_every_page_with_something_to_type_is_run_by_some_test() -> None:
     for page in pages():
         if any(block.language in ("sh", "python") for block in blocks(DOCS / page)):
             assert page.removesuffix(".md") in RUN or page in PARSED or any(page in text for text in others), page
+
+
+def test_a_reader_of_the_predecessors_readme_finds_each_of_its_steps() -> None:
+    page = (DOCS / "predecessor.md").read_text(encoding="utf-8")
+    steps = ["requirements.txt", "Colab", "3l08.pdb", "13939_map.mrc", "example_train_data.hdf5", "0.7 : 0.15 : 0.15"]
+    scripts = ["generate_maps.py", "run_resmap.py", "process_data.py", "train_model.py", "training_config.py"]
+    options = ["train_data", "valid_data", "n_epoches", "out_weights_dir", "out_weights_filename", "models_path"]
+    options += ["model_name", "electron_density_map", "output_file_name", "device"]
+    for word in [*steps, *scripts, "run_model.py", "-v {0,1,2}", *(f"--{option}" for option in options)]:
+        assert word in page, word
 
 
 def test_every_command_and_option_that_a_table_or_sentence_names_exists() -> None:
