@@ -185,17 +185,12 @@ class StoredPyramid:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder that holds entry groups.
-
-    Parameters
-    ----------
-    path : path
-    """
+    """A folder that holds entry groups; ``path`` may be a string."""
 
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))  # a notebook gives a string
+        object.__setattr__(self, "path", Path(self.path))
 
     def entry(self, name: str) -> EntryGroup:
         """Return the entry group of a name; it need not exist yet.
