@@ -9,8 +9,8 @@ twice. Entries that fail are told with the reason, stand in the index, and are t
 must see TO, and need no network: only this process fetches. Exit code: 0 all done, 3 some entries failed.
 
 What it takes, measured on the five maps that ship with emres (1.6 million voxels, emres-small@0.2): 12 s of one CPU
-core of a busy machine with its start, 3 MB to download, 11 MB of store, 6 MB of MRC, no GPU. By their voxels 1000 entries
-of 256^3, 10,700 times as many, take up to 36 hours of one core (2.3 of 16), 32 GB, 118 GB, 67 GB, 0 GPUs.
+core of a busy machine with its start, 3 MB to download, 11 MB of store, 6 MB of MRC, no GPU. By their voxels 1000
+entries of 256^3, 10,700 times as many, take up to 36 hours of one core (2.3 of 16), 32 GB, 118 GB, 67 GB, 0 GPUs.
 """
 
 from __future__ import annotations
