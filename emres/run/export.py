@@ -58,14 +58,14 @@ def export_mrc(
     """
     kind = kind or latest_result(group)
     path = path_for(target, export_name(group, kind, "_filled.mrc" if filled else ".mrc"), overwrite)
-    volume, labels = open_volume(group.path, kind), labels_of(group, kind)
+    volume, labels, values = open_volume(group.path, kind), labels_of(group, kind), group.array(kind)
     if filled:
         if not kind.startswith(LOCAL_RESOLUTION):
             raise UsageError("only a local resolution is filled", got=kind)
-        volume = filled_volume(volume)
+        volume, values = filled_volume(volume), None
         labels.append(FILLED_LABEL)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_mrc(path, volume, labels=labels, overwrite=overwrite)
+    write_mrc(path, volume, labels=labels, overwrite=overwrite, values=values)
     return path
 
 
