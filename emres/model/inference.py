@@ -8,7 +8,7 @@ the net is block-exact, the answer does not depend on that choice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 from emres.errors import ModelError, UsageError
 from emres.model.bundle import open_bundle
 from emres.model.contract import ANGSTROM, Contract, read_contract
+from emres.model.out_of_memory import free_cached, halved, is_out_of_memory
 from emres.model.unet import Margins, TwoLevelUNet
 from emres.volume.blocks import Box
 from emres.volume.boxes import cover_mask
@@ -113,12 +114,30 @@ class BlockPredictor:
         net, contract = _opened(self.folder, self.weights_sha256, self._where)
         largest = self.memory_bytes // contract.bytes_per_voxel
         for box in cover_mask(mask, multiple=contract.multiple, halo=contract.halo, largest=largest):
-            target = box.clipped(density.shape)
-            held = Box((0, 0, 0), target.shape).slices
-            for name, values in self._predict_box(net, contract, density, box).items():
-                (answer[name] if self.with_spread else answer)[target.slices] = values[held]
+            for part, found in self._predict_parts(net, contract, density, box):
+                target = part.clipped(density.shape)
+                held = Box((0, 0, 0), target.shape).slices
+                for name, values in found.items():
+                    (answer[name] if self.with_spread else answer)[target.slices] = values[held]
         answer[~mask] = 0
         return answer
+
+    def _predict_parts(
+        self, net: nn.Module, contract: Contract, density: Array, box: Box
+    ) -> Iterator[tuple[Box, dict[str, Array]]]:
+        """Yield a box and its answer; one that the memory does not hold after all, half by half."""
+        try:
+            found = self._predict_box(net, contract, density, box)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            parts = halved(box, contract.multiple)
+        else:
+            yield box, found
+            return
+        free_cached()  # here the error, and with it all that the attempt held, is gone
+        for part in parts:
+            yield from self._predict_parts(net, contract, density, part)
 
     def _predict_box(self, net: nn.Module, contract: Contract, density: Array, box: Box) -> dict[str, Array]:
         """Return Å in a box, which may reach beyond the far faces: the resolution, and its spread if that is wanted."""

@@ -11,6 +11,7 @@ from distributed import Client
 
 from emres.errors import EmresError
 from emres.run.cluster_spec import ClusterSpec
+from emres.run.cluster_tasks import patience
 
 _KEEPING_SECONDS = 5.0
 
@@ -140,6 +141,12 @@ def await_all(client: Client, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while len(client.scheduler_info(n_workers=-1)["workers"]) < wanted and time.monotonic() < deadline:
         time.sleep(0.2)
+
+
+def all_workers(client: Client) -> list[str]:
+    """Return the addresses of the workers, once all are there that were asked for: a queue starts its jobs in turn."""
+    await_all(client, patience())
+    return list(client.scheduler_info(n_workers=-1)["workers"])
 
 
 class Keeper:

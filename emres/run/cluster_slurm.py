@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emres.errors import EmresError, UsageError
+from emres.archive.disk import open_locked
+from emres.errors import BusyError, EmresError, UsageError
 from emres.run.cluster_gpu import RESOURCE
 from emres.run.cluster_local import PRELOAD, dashboard_address, thread_environment
 from emres.run.cluster_spec import ClusterSpec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _THREADS = 4
 _MEMORY = "16GB"
 _FOLDER = ".emres-cluster-"
+_LOCK = "in-use"
 
 
 def start_slurm(spec: ClusterSpec) -> Client:
@@ -47,10 +49,10 @@ def start_slurm(spec: ClusterSpec) -> Client:
     from emres.run.cluster_owned import Keeper, owning
 
     _check()
-    folder = _folder(spec)
+    folder = _Folder(spec)
 
     def start() -> Any:
-        cluster = _cluster(spec, Path(folder.name))
+        cluster = _cluster(spec, folder.path)
         try:
             # dask-jobqueue would submit in the background, where a refusal is seen by nobody.
             for _ in range(spec.jobs):
@@ -62,7 +64,7 @@ def start_slurm(spec: ClusterSpec) -> Client:
         cluster.keeper = Keeper(cluster, spec.jobs)
         return cluster
 
-    return owning(start, lambda cluster: _trouble(cluster, Path(folder.name)), folder.cleanup)
+    return owning(start, lambda cluster: _trouble(cluster, folder.path), folder.remove)
 
 
 async def _started(cluster: Any) -> None:
@@ -79,27 +81,45 @@ def _check() -> None:
         raise EmresError(f"{error.name} is not installed", cure="pip install 'emres[slurm]'") from error
 
 
-def _folder(spec: ClusterSpec) -> tempfile.TemporaryDirectory[str]:
-    """Make the folder of the certificates and the jobs' logs, for this user alone; remove those that a kill left."""
-    parent = Path(spec.shared_folder or Path.home()).expanduser().absolute()
-    mine = f"{_FOLDER}{socket.gethostname()}-"
-    try:
-        for left in parent.glob(f"{mine}*"):
-            pid = left.name.removeprefix(mine).partition("-")[0]
-            if pid.isdigit() and not _alive(int(pid)):
-                shutil.rmtree(left, ignore_errors=True)
-        return tempfile.TemporaryDirectory(prefix=f"{mine}{os.getpid()}-", dir=parent, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise UsageError(
-            f"no folder can be made in {parent}",
-            got=error.strerror,
-            cure="name another that all nodes see: shared_folder",
-        ) from error
+class _Folder:
+    """The folder of the certificates and the jobs' logs, for this user alone; those that a kill has left are removed.
+
+    It is locked as long as it is in use: a process number alone says little where machines or containers share a name.
+    """
+
+    def __init__(self, spec: ClusterSpec) -> None:
+        parent = Path(spec.shared_folder or Path.home()).expanduser().absolute()
+        mine = f"{_FOLDER}{socket.gethostname()}-"
+        try:
+            for left in parent.glob(f"{mine}*"):
+                pid = left.name.removeprefix(mine).partition("-")[0]
+                if pid.isdigit() and not _in_use(left, int(pid)):
+                    shutil.rmtree(left, ignore_errors=True)
+            self.path = Path(tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-", dir=parent))
+            self._lock: int | None = open_locked(self.path / _LOCK)
+        except OSError as error:
+            raise UsageError(
+                f"no folder can be made in {parent}",
+                got=error.strerror,
+                cure="name another that all nodes see: shared_folder",
+            ) from error
+
+    def remove(self) -> None:
+        """Remove it; a second time does nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
-def _alive(pid: int) -> bool:
+def _in_use(folder: Path, pid: int) -> bool:
+    """Tell whether whoever made a folder lives: the lock says it, and where there are no locks the process."""
     import psutil
 
+    try:
+        os.close(open_locked(folder / _LOCK))
+    except BusyError:
+        return True
     return bool(psutil.pid_exists(pid))
 
 

@@ -182,7 +182,7 @@ class _Flight:
             return
         self._lonely_since = self._lonely_since or time.monotonic()
         alone = time.monotonic() - self._lonely_since
-        if alone > _patience():
+        if alone > patience():
             raise self._no_worker(alone)
 
     def _no_worker(self, seconds: float) -> ClusterError:
@@ -206,7 +206,8 @@ class _Flight:
                 self._client.cancel(futures)
 
 
-def _patience() -> float:
+def patience() -> float:
+    """Return the seconds that work waits for workers that fit, as the cluster's options say."""
     import dask
     from dask.utils import parse_timedelta
 

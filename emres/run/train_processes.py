@@ -227,7 +227,9 @@ def _connected(meeting: str, rank: int, size: int, device: torch.device) -> Iter
 
 def _on_cluster(training: Training, client: Client, tell: Tell) -> dict[str, Any]:
     """Train with one process on each of some workers, which see the same files as this one."""
-    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    from emres.run.cluster_owned import all_workers
+
+    workers = all_workers(client)
     size = training.processes if training.processes > 1 else len(workers)
     if len(workers) < size:
         raise UsageError("the cluster is too small", got=f"{len(workers)} workers", expected=f"{size} processes")

@@ -14,7 +14,7 @@ from typing import Any
 from tests.drill.parts import CODE, Disk, Farm, Killer, Mirror, kill, until
 from tests.model.conftest import contract, lively_net
 
-_MINUTES = 10.0
+_MINUTES = 20.0
 
 
 @dataclass(frozen=True)
@@ -127,15 +127,15 @@ class Drill:
         step = max(1, len(self._names) // 6)
         farm.up()
         client = self._client(mirror, "rough", farm)
-        with Killer(farm, self._seed, self._every):
+        with self._killer(farm, self._seed):
             self._until_done(2 * step, client)
         farm.kill_scheduler()
-        ended = client.wait(120)
+        ended = client.wait(300)
         lost = ended == 1 and "the cluster was lost" in self._said()
         self._tell(f"scheduler killed at {self._done('rough')}: the client ended with {ended}: {self._said()}")
         farm.up()
         client = self._client(mirror, "rough", farm)
-        with Killer(farm, self._seed + 1, self._every):
+        with self._killer(farm, self._seed + 1):
             self._until_done(3 * step, client)
         kill(client)
         farm.kills += len(farm.workers)
@@ -143,10 +143,13 @@ class Drill:
         full = self._with_a_full_disk(mirror, farm, disk)
         farm.up()
         client = self._client(mirror, "rough", farm)
-        with Killer(farm, self._seed + 2, self._every):
+        with self._killer(farm, self._seed + 2):
             client.wait(60 * _MINUTES)
         self._tell(f"started again: {self._done('rough')} done, {client.returncode}: {self._said()}")
         return lost, full
+
+    def _killer(self, farm: Farm, seed: int) -> Killer:
+        return Killer(farm, seed, self._every, lambda: sum(self._counted("rough")[0].values()))
 
     def _with_a_full_disk(self, mirror: Mirror, farm: Farm, disk: Disk) -> bool:
         if not disk.small:
@@ -154,7 +157,7 @@ class Drill:
         disk.fill(leave=3_000_000)
         farm.up()
         client = self._client(mirror, "rough", farm)
-        ended = client.wait(120)
+        ended = client.wait(300)
         full = ended == 1 and "disk is full" in self._said()
         farm.kills += len(farm.workers)
         disk.free()
@@ -204,7 +207,8 @@ class Drill:
 
     def _counted(self, name: str) -> tuple[Counter[str], Counter[str]]:
         """Return how often each map's block was begun, and ended."""
-        lines = [line.split() for line in (self._folder / f"{name}.log").read_text().splitlines()]
+        log = self._folder / f"{name}.log"
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         began, ended = (Counter(label for what, label, _ in lines if what == word) for word in ("began", "ended"))
         return began, ended
 

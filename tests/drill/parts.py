@@ -118,10 +118,13 @@ class Farm:
 
 
 class Killer:
-    """Kills a worker every few seconds, and starts another."""
+    """Kills a worker every few seconds in which something was begun, and starts another.
 
-    def __init__(self, farm: Farm, seed: int, every: tuple[float, float]) -> None:
-        self._farm, self._draw, self._every = farm, random.Random(seed), every
+    On a slow machine a worker takes longer to start than it would live, and nothing would ever be in flight.
+    """
+
+    def __init__(self, farm: Farm, seed: int, every: tuple[float, float], begun: Callable[[], int]) -> None:
+        self._farm, self._draw, self._every, self._begun = farm, random.Random(seed), every, begun
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -134,8 +137,11 @@ class Killer:
         self._thread.join()
 
     def _work(self) -> None:
+        before = self._begun()
         while not self._over.wait(self._draw.uniform(*self._every)):
-            self._farm.kill_worker(self._draw)
+            if self._begun() > before:
+                before = self._begun()
+                self._farm.kill_worker(self._draw)
             self._farm.up()
 
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,7 @@ import pytest
 
 from emres.errors import EmresError, UsageError
 from emres.run.cluster import connect
-from emres.run.cluster_check import check_cluster, worker_facts
-from emres.run.cluster_crew import crew_of
+from emres.run.cluster_check import check_cluster
 from emres.run.cluster_gpu import listed_devices, visible_devices
 
 LISTED = """GPU 0: NVIDIA A100 (UUID: GPU-5c89)
@@ -29,10 +27,6 @@ GPU 1: NVIDIA A100 (UUID: GPU-77ab)
 
 def seen() -> tuple[str | None, int]:
     return os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
-
-
-def seen_by_task(number: int) -> str | None:
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def until(happens: Callable[[], bool], seconds: float = 60) -> bool:
@@ -65,21 +59,13 @@ def test_without_a_gpu_it_is_told(monkeypatch) -> None:
         connect("gpu:0,0")
 
 
-def test_each_worker_keeps_its_own_gpu_over_a_kill_and_gpu_tasks_run_nowhere_else() -> None:
-    from distributed import Nanny
-
+def test_each_worker_keeps_its_own_gpu_over_a_kill_and_ends_with_the_client() -> None:
     links: list[str] = []
     with connect("gpu:6,7", told=links.append) as client:
         assert links
         assert links[0].startswith("http://127.0.0.1:")
         before = client.run(seen)
         assert sorted(device for device, _ in before.values()) == ["6", "7"]
-        plain = client.cluster.sync(_added, client.cluster.scheduler.address, Nanny)
-        try:
-            tasks = client.map(seen_by_task, range(200), resources=crew_of(client).resources("auto"), pure=False)
-            assert set(client.gather(tasks)) == {"6", "7"}
-        finally:
-            client.cluster.sync(plain.close)
         killed = next(pid for device, pid in before.values() if device == "7")
         os.kill(killed, signal.SIGKILL)
 
@@ -88,15 +74,8 @@ def test_each_worker_keeps_its_own_gpu_over_a_kill_and_gpu_tasks_run_nowhere_els
             return set(now) == {"6", "7"} and now["7"] != killed
 
         assert until(back)
-        resources = [each["resources"] for each in client.scheduler_info(n_workers=-1)["workers"].values()]
-        assert resources == [{"GPU": 1}] * 2
         pids = [pid for _, pid in client.run(seen).values()]
     assert until(lambda: all(map(gone, pids)), 20)
-
-
-async def _added(address: str, nanny: Callable) -> object:
-    """Add a worker without a GPU."""
-    return await nanny(address, nthreads=2, host="127.0.0.1", env={"CUDA_VISIBLE_DEVICES": "none"}, silence_logs=50)
 
 
 def test_no_worker_in_time_is_told_and_leaves_nothing(tmp_path: Path) -> None:
@@ -158,65 +137,6 @@ def test_ssh_workers_talk_by_tls_show_no_key_and_end_with_the_client(ssh_file: P
         assert any(b"emres.run.cluster_remote" in line for line in lines)
         assert not any(b"BEGIN" in line and b"PRIVATE KEY" in line for line in lines)
     assert until(lambda: all(map(gone, pids)), 20)
-
-
-# --- SLURM: one that runs here (SLURM_CONF) --------------------------------------------------------------------------
-
-
-def queue() -> list[str]:
-    asked = subprocess.run(["squeue", "--noheader", "--format=%i %T"], capture_output=True, text=True, check=True)
-    return asked.stdout.split("\n")[:-1]
-
-
-@pytest.fixture
-def slurm(tmp_path: Path) -> str:
-    if shutil.which("sinfo") is None:
-        pytest.skip("there is no SLURM on this machine")
-    asked = subprocess.run(["sinfo", "--noheader", "--format=%t"], capture_output=True, text=True, check=False)
-    if asked.returncode or not set(asked.stdout.split()) & {"idle", "mix"}:
-        pytest.skip("no SLURM node is idle here")
-    return f"slurm:threads=1,memory=2GB,walltime=00:10:00,shared_folder={tmp_path}"
-
-
-@pytest.mark.peer
-def test_a_partition_that_slurm_refuses_is_told_and_leaves_nothing(slurm: str, tmp_path: Path) -> None:
-    with pytest.raises(EmresError, match="Invalid partition name"):
-        connect(f"{slurm},partition=missing")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.peer
-@pytest.mark.long
-def test_a_job_that_is_killed_is_submitted_again_and_none_is_left(slurm: str, tmp_path: Path) -> None:
-    def pids() -> set[int]:
-        return set(client.run(os.getpid, on_error="ignore").values())
-
-    with connect(f"{slurm},jobs=2") as client:
-        assert client.scheduler.address.startswith("tls://")
-        assert until(lambda: len(pids()) == 2)
-        [folder] = tmp_path.iterdir()
-        assert folder.stat().st_mode & 0o077 == 0
-        killed = queue()[0].split()[0]
-        before = pids()
-        subprocess.run(["scancel", killed], check=True)
-        assert until(lambda: len(pids() - before) == 1 and len(pids()) == 2, 120)
-        assert client.submit(worker_facts, pure=False).result()["threads"] == 1
-    assert until(lambda: queue() == [], 30)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.peer
-@pytest.mark.long
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
-def test_a_client_that_is_stopped_leaves_no_job(slurm: str, by: int) -> None:
-    script = (
-        f"import time\nfrom emres import connect\nwith connect({slurm!r}):\n print('up', flush=True)\n time.sleep(99)"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
-        assert client.stdout is not None
-        assert client.stdout.readline().strip() == b"up"
-        client.send_signal(by)
-    assert until(lambda: queue() == [], 60)
 
 
 # --- a scheduler that runs -------------------------------------------------------------------------------------------

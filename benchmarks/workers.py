@@ -1,0 +1,66 @@
+"""What a second worker brings: a batch with the model that ships, on one worker and on two, a core each."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.maps import ball_entry
+from benchmarks.report import Row
+from emres.archive.attributes import ANSWERS
+from emres.archive.registry import find_model
+from emres.archive.store import Store
+from emres.model.contract import read_contract
+from emres.run.batch import BatchPlan, run_batch
+from emres.run.cluster import connect
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Voxels a side, entries, batches on each.
+SIZES = {"small": (32, 4, 1), "full": (128, 12, 3), "large": (160, 24, 3)}
+MOST = 1 / 0.9  # of half the time of one worker: an efficiency of 0.9
+
+
+def measure(size: str) -> list[Row]:
+    """Return the time of a batch on two workers over half of that on one."""
+    side, entries, repeats = SIZES[size]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        first = ball_entry(folder / "store", side, read_contract(find_model()).voxel_size)
+        for number in range(1, entries):
+            shutil.copytree(first.path, first.path.with_name(f"ball-{number:03d}.zarr"))
+        plan = BatchPlan(Store(folder / "store"), device="cpu")
+        seconds: dict[int, list[float]] = {1: [], 2: []}
+        with connect(_spec(folder, 1)) as one, connect(_spec(folder, 2)) as two:
+            for client in (one, two):
+                _batch(plan, client)  # the workers have loaded torch and the model
+            for _ in range(repeats):  # in turns: whatever else the machine does meets both alike
+                seconds[1].append(_batch(plan, one))
+                seconds[2].append(_batch(plan, two))
+    alone, together = (statistics.median(seconds[workers]) for workers in (1, 2))
+    how = f"{alone:.2f} s on one, {together:.2f} s on two, a core each: efficiency {alone / 2 / together:.2f}"
+    return [
+        Row(f"{entries} maps of {side}^3, emres-small: two workers / half of one", 2 * together / alone, MOST, how=how)
+    ]
+
+
+def _spec(folder: Path, workers: int) -> str:
+    path = folder / f"{workers}.toml"
+    path.write_text(f'cluster = "local"\nworkers = {workers}\nthreads = 1\n')
+    return str(path)
+
+
+def _batch(plan: BatchPlan, client: Client) -> float:
+    """Predict all anew, and return the seconds."""
+    for group in plan.store:
+        for answer in ANSWERS:
+            shutil.rmtree(group.path / answer, ignore_errors=True)
+    start = time.perf_counter()
+    failed = [outcome for outcome in run_batch([group.name for group in plan.store], plan, client) if outcome.reason]
+    assert not failed, failed
+    return time.perf_counter() - start
