@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import benchmarks
 from benchmarks.report import Row, machine, markdown
@@ -33,8 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where, rows = machine(), measured(given.names or names(), given.size or "full")
     print(f"{where}\n\n{markdown(rows)}")
     if given.json:
-        given.json.write_text(json.dumps({"machine": where, "rows": [{"benchmark": n, **asdict(r)} for n, r in rows]}))
+        given.json.write_text(json.dumps({"machine": where, "rows": [_facts(name, row) for name, row in rows]}))
     return 0
+
+
+def _facts(name: str, row: Row) -> dict[str, Any]:
+    """Return a row as JSON values, of which NaN is none."""
+    facts = asdict(row)
+    return {"benchmark": name, **facts, "value": None if math.isnan(row.value) else row.value}
 
 
 def measured(chosen: Sequence[str], size: str) -> list[tuple[str, Row]]:

@@ -34,7 +34,7 @@ def measure(size: str) -> list[Row]:
 
         stored, unzipped = side_by_side(into_store, gunzip)
     how = f"{stored:.2f} s / {unzipped:.2f} s, {4 * side**3 / 1e6:.0f} MB"
-    return [Row(f"ingest {side}^3 .map.gz / gunzip", stored / unzipped, 1.5, how=how)]
+    return [Row(f"ingest {side}^3 .map.gz / gunzip", stored / unzipped, 1.3, how=how)]
 
 
 def noise_map(folder: Path, side: int) -> Path:

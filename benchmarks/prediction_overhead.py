@@ -30,7 +30,7 @@ SIDES = {"small": 32, "full": 200, "large": 256}
 
 # Mask, share of the box that the molecule fills, wanted ratio. The automatic masks of the whole entries at hand fill
 # 1.9, 2.0, 3.9, 7.5 and 15.3 % of their boxes: the median, and the fullest, on which the halo fills the rest.
-CASES = (("none", 0.15, 1.15), ("auto", 0.04, 0.5), ("auto", 0.15, None))
+CASES = (("none", 0.15, 1.10), ("auto", 0.04, 0.5), ("auto", 0.15, None))
 
 
 # The cheaper the net, the more the reading and writing round it weigh: so also with one of the 60 kFLOP a voxel that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -23,7 +24,7 @@ class Row:
     ----------
     what : str
     value : float
-        A ratio, or a figure in ``unit``.
+        A ratio, or a figure in ``unit``; NaN where it could not be taken, which ``how`` then tells why.
     unit : str
         Empty for a ratio.
     wanted : float, optional
@@ -82,10 +83,15 @@ def markdown(rows: Iterable[tuple[str, Row]]) -> str:
     head = ("benchmark", "figure", "measured", "wanted", "", "made of")
     lines = [_line(head), _line(("---",) * len(head))]
     for name, row in rows:
-        wanted = "" if row.wanted is None else f"<= {row.wanted:g}{_unit(row)}"
+        wanted = "" if row.wanted is None else f"<= {row.wanted:.3g}{_unit(row)}"
         verdict = "" if row.wanted is None else "yes" if row.met else "NO"
-        lines.append(_line((name, row.what, f"**{row.value:.2f}**{_unit(row)}", wanted, verdict, row.how)))
+        measured = "" if math.isnan(row.value) else f"**{_rounded(row.value)}**{_unit(row)}"
+        lines.append(_line((name, row.what, measured, wanted, verdict, row.how)))
     return "\n".join(lines)
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _unit(row: Row) -> str:

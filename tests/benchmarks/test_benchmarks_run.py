@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,21 @@ import pytest
 from benchmarks.__main__ import main, names
 from benchmarks.report import Row, markdown
 
-OURS = ("ingest", "loader", "memory", "prediction_overhead", "simulate", "startup")
+OURS = (
+    "export",
+    "fetch",
+    "ingest",
+    "loader",
+    "many",
+    "memory",
+    "predecessor",
+    "prediction_overhead",
+    "simulate",
+    "sliding_window",
+    "startup",
+)
+# What another program or package is needed for, and whether it is here.
+NEEDS = {"fetch": lambda: shutil.which("curl"), "sliding_window": lambda: find_spec("monai")}
 
 
 def test_every_benchmark_is_found() -> None:
@@ -18,12 +34,23 @@ def test_every_benchmark_is_found() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_benchmark_runs_at_toy_size(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if name in NEEDS and not NEEDS[name]():
+        pytest.skip(f"what {name} is held against is not installed")
     assert main([name, "--small", "--json", str(tmp_path / "figures.json")]) == 0
     rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
     assert rows
     assert all(row["benchmark"] == name and math.isfinite(row["value"]) and row["value"] > 0 for row in rows)
     table = capsys.readouterr().out
     assert all(row["what"] in table for row in rows)
+
+
+def test_what_could_not_be_measured_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmarks.sliding_window.find_spec", lambda name: None)
+    assert main(["sliding_window", "--json", str(tmp_path / "figures.json")]) == 0
+    assert "|  |  |  | MONAI is not installed" in capsys.readouterr().out
+    assert json.loads((tmp_path / "figures.json").read_text())["rows"][0]["value"] is None
 
 
 def test_the_table_tells_what_was_wanted_and_whether_it_was_met() -> None:
