@@ -8,7 +8,7 @@ turn; how every two agree). The FSC needs half maps; your own come by emres impo
 --to TO/store. An estimator that fails is told with its reason, the others go on, and the exit code is 3; the same
 command goes on where it stopped. What each of them is, and when it lies: docs/estimators.md.
 
-What it takes, measured on half maps of 112^3 voxels with emres-small@0.2: 12 s of one CPU core, 24 MB of disk, 0.6 GiB
+What it takes, measured on half maps of 112^3 voxels with emres-small@0.2: 12 s of one CPU core, 24 MB of disk, 0.65 GiB
 of memory, no GPU. By its voxels 256^3 takes 2 minutes, 0.2 GB, 1.3 GB of memory (12 volumes); 400^3 four times that.
 """
 

@@ -23,8 +23,8 @@
 #
 # To do a few tasks again, say of how many they are: EMRES_TASKS=16 sbatch --array=3,7 workflows/slurm_array.sh ...
 #
-# What it takes is in the head of emdb_sweep.py: up to two minutes of one core for 256^3 voxels; 8 GB of memory are for the
-# largest maps. 1000 entries of 256^3 in 16 tasks are up to two hours and a quarter, 185 GB of disk, 0 GPUs.
+# What it takes is in the head of emdb_sweep.py: about a minute of one core for 256^3 voxels; 8 GB of memory are for the
+# largest maps. 1000 entries of 256^3 in 16 tasks are about an hour and a quarter, 185 GB of disk, 0 GPUs.
 
 set -euo pipefail
 

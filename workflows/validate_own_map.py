@@ -10,7 +10,7 @@ halves' average. Nothing leaves this machine; the same command goes on where it 
 not be done, 2 wrong usage, 4 done but there are problems: the halves are one map, their FSC never falls, or its
 resolution is coarser than --limit.
 
-What it takes, measured on half maps of 112^3 voxels with emres-small@0.2: 8 s of one CPU core, 34 MB of disk, 0.6 GiB
+What it takes, measured on half maps of 112^3 voxels with emres-small@0.2: 8 s of one CPU core, 34 MB of disk, 0.65 GiB
 of memory, no GPU. It grows with the voxels: 256^3 is 12 times as much (100 s, 0.3 GB), 400^3 46 times (6 minutes,
 1.3 GB), at most 12 float32 volumes of memory (0.8 and 3.1 GB) beside 0.5 GiB, 0 GPUs.
 """
