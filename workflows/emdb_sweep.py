@@ -9,9 +9,8 @@ twice. Entries that fail are told with the reason, stand in the index, and are t
 must see TO, and need no network: only this process fetches. Exit code: 0 all done, 3 some entries failed.
 
 What it takes, measured on the five maps that ship with emres (1.6 million voxels, emres-small@0.2): 6 s of one CPU
-core with its start (12 s on one that was busy), 3 MB to download, 11 MB of store, 6 MB of MRC, 0.54 GiB of memory, no
-GPU. By their voxels 1000 entries of 256^3, 10,700 times as many, take up to 18 hours of one core (1.2 of 16), 32 GB,
-118 GB, 67 GB, 0 GPUs.
+core (12 s if busy), 3 MB to download, 11 MB of store, 6 MB of MRC, 0.54 GiB of memory, no GPU. By their voxels 1000
+entries of 256^3, 10,700 times as many, take up to 18 hours of one core (1.2 of 16), 32 GB, 118 GB, 67 GB, 0 GPUs.
 """
 
 from __future__ import annotations
