@@ -81,7 +81,7 @@ def predict(
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     core : int, optional
-        Side of a block on the model's grid, voxels.
+        Side of a block on the model's grid, voxels; at least the halo of the net.
     reported_resolution : float, optional
         Å, of the whole map, if it is known: a net that can be told takes the level of its answer from it.
     uncertainty : bool
@@ -110,7 +110,8 @@ def predict(
     if uncertainty and not contract.conditioned:
         raise UsageError(f"{contract.name_version} does not tell how sure it is", cure="use another model")
     working = contract.working_grid(grid)
-    plan = plan_blocks(working.shape, _rounded(core or _CORE, contract.multiple), contract.halo, contract.multiple)
+    side = _rounded(max(core or _CORE, contract.halo), contract.multiple)
+    plan = plan_blocks(working.shape, side, contract.halo, contract.multiple)
     (density, needed, inside), told = _prepared(volume, grid, working, mask, contract, reported_resolution)
     predictor = make_predictor(
         folder, working_voxel_size=working.voxel_size[0], device=resolve_device(device), with_spread=uncertainty
