@@ -125,6 +125,7 @@ class Drill:
     def _disturbed(self, mirror: Mirror, farm: Farm, disk: Disk) -> tuple[bool, bool]:
         """Let everything happen, each thing when a further sixth of the entries is done; return what was told."""
         step = max(1, len(self._names) // 6)
+        mirror.allowed = 3 * step
         farm.up()
         client = self._client(mirror, "rough", farm)
         with self._killer(farm, self._seed):
@@ -133,6 +134,7 @@ class Drill:
         ended = client.wait(300)
         lost = ended == 1 and "the cluster was lost" in self._said()
         self._tell(f"scheduler killed at {self._done('rough')}: the client ended with {ended}: {self._said()}")
+        mirror.allowed = 4 * step
         farm.up()
         client = self._client(mirror, "rough", farm)
         with self._killer(farm, self._seed + 1):
@@ -140,7 +142,9 @@ class Drill:
         kill(client)
         farm.kills += len(farm.workers)
         self._tell(f"client killed at {self._done('rough')}")
+        mirror.allowed = 5 * step
         full = self._with_a_full_disk(mirror, farm, disk)
+        mirror.allowed = len(self._names)
         farm.up()
         client = self._client(mirror, "rough", farm)
         with self._killer(farm, self._seed + 2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -42,12 +43,17 @@ class Mirror:
 
     def __init__(self, root: Path, names: list[str], seed: int, share: float = 0.2) -> None:
         self._draw, self._share, self.failed = random.Random(seed), share, 0
+        #: Entries beyond this number are kept back, so that something is left for whatever happens next.
+        self.allowed = len(names)
         build_mirror(root / "mirror", maps(root / "maps", names))
         self._book = Server()
         behaviours: list[Behaviour] = [refuse(503), cut(1000)]
 
         def answer(handler: Handler, body: bytes) -> None:
-            if self._draw.random() < self._share:
+            number = re.search(r"EMD-(\d+)", handler.path)
+            if number and not until(lambda: int(number[1]) <= self.allowed, 2):
+                refuse(503)(handler, body)
+            elif self._draw.random() < self._share:
                 self.failed += 1
                 self._draw.choice(behaviours)(handler, body)
             else:
