@@ -21,7 +21,7 @@ def test_everything_that_emres_runs_with_has_a_lower_bound() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [*project["dependencies"], *(one for extra in EXTRAS for one in project["optional-dependencies"][extra])]
     assert set(lower_bounds()) == {re.split(r"[\[<>=]", one)[0] for one in needed}
-    assert {"docs", "test", *EXTRAS} == set(project["optional-dependencies"])
+    assert {"bench", "docs", "test", *EXTRAS} == set(project["optional-dependencies"])
 
 
 @pytest.mark.skipif("EMRES_OLDEST" not in os.environ, reason="make oldest sets EMRES_OLDEST")
