@@ -40,6 +40,7 @@ class VolumeAccessor:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from emres.volume.grid import make_volume
     >>> volume = make_volume(np.ones((4, 5, 6), dtype=np.float32), Grid((4, 5, 6), (1.5, 1.5, 1.5)))
     >>> volume.emres.grid.extent

@@ -1,4 +1,4 @@
-"""The drill (``python -m tests.drill``), and a small one that runs every time."""
+"""The drill (``python -m tests.drill``), and a small one. Both are long: a minute, and a quarter of an hour."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from tests.drill.drill import Drill
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_six_entries_come_right_whatever_dies(tmp_path: Path) -> None:
     drill = Drill(tmp_path, 6, seed=1)
     found = drill.run()
