@@ -89,8 +89,9 @@ class _Backlog:
             name = self._later.popleft()[1]
         return name
 
-    def postpone(self, name: str) -> None:
-        """Keep an entry for later."""
+    def postpone(self, name: str, busy: BusyError, report: Report) -> None:
+        """Keep an entry that another run is at for later, and tell so."""
+        report(name, f"waits for {busy.got or 'another run'}", 0, 0)
         self._later.append((time.monotonic() + _AGAIN, name))
 
     def __bool__(self) -> bool:
@@ -106,8 +107,7 @@ def _here(backlog: _Backlog, plan: BatchPlan, report: Report) -> Iterator[Outcom
         try:
             yield conductor.conduct(name)
         except BusyError as busy:
-            report(name, f"waits for {busy.got or 'another run'}", 0, 0)
-            backlog.postpone(name)
+            backlog.postpone(name, busy, report)
 
 
 def _on_cluster(backlog: _Backlog, plan: BatchPlan, client: Client, report: Report) -> Iterator[Outcome]:
@@ -140,8 +140,7 @@ def _outcomes(ended: dict[Future[Outcome], str], backlog: _Backlog, report: Repo
         try:
             yield future.result()
         except BusyError as busy:
-            report(name, f"waits for {busy.got or 'another run'}", 0, 0)
-            backlog.postpone(name)
+            backlog.postpone(name, busy, report)
         except EmresError as error:
             halt = error
     if halt is not None:

@@ -119,7 +119,7 @@ def release(group: EntryGroup, *, remember: bool = True) -> None:
     """
     store = Store(group.path.parent)
     with claimed(store, group.name):
-        maps = [kind for kind in group.kinds() if kind.partition("/")[0] not in ANSWERS]
+        maps = _maps(group)
         if remember and maps:
             _remember(group, maps)
         for kind in maps:
@@ -151,6 +151,10 @@ def _mark(store: Store, name: str) -> Path:
     return store.path / FOLDER / "fetched" / name
 
 
+def _maps(group: EntryGroup) -> list[str]:
+    return [kind for kind in group.kinds() if kind.partition("/")[0] not in ANSWERS]
+
+
 def _size(group: EntryGroup) -> int:
-    maps = (kind for kind in group.kinds() if kind.partition("/")[0] not in ANSWERS)
-    return sum(file.stat().st_size for kind in maps for file in (group.path / kind).rglob("*") if file.is_file())
+    files = (file for kind in _maps(group) for file in (group.path / kind).rglob("*"))
+    return sum(file.stat().st_size for file in files if file.is_file())

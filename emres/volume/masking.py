@@ -92,9 +92,12 @@ def _mode(smooth: Array) -> tuple[float, float]:
 
 def _filled(values: Array) -> tuple[slice, ...]:
     """Return the part round what differs from the one value in all corners: how a box is padded says nothing."""
+    whole = (slice(None),) * 3
     corners = values[np.ix_(*((0, -1) for _ in range(3)))]
+    if not (corners == corners.flat[0]).all():
+        return whole
     found = ndimage.find_objects((values != corners.flat[0]).astype(np.int8))
-    return found[0] if found and (corners == corners.flat[0]).all() else (slice(None),) * 3
+    return found[0] if found else whole
 
 
 def _support(values: Array) -> Array:
