@@ -35,6 +35,7 @@ from emres.archive.attributes import (
 )
 from emres.archive.attributes import LOCAL_RESOLUTION as LOCAL_RESOLUTION
 from emres.archive.attributes import variable_of as variable_of
+from emres.archive.chunk_writer import read_attributes
 from emres.archive.disk import disk_errors
 from emres.errors import StoreError, UsageError
 from emres.volume.grid import Grid, make_volume
@@ -80,11 +81,9 @@ class EntryGroup:
         StoreError
             If there is no such group, it is not emres', or a newer emres wrote it.
         """
-        import zarr
-
         path = self._folder(kind) if kind else self.path
         with _readable(path):
-            return checked_attributes(zarr.open_group(path, mode="r", zarr_format=3).attrs.get("emres"), path)
+            return checked_attributes(read_attributes(path).get("emres"), path)
 
     def has(self, kind: str) -> bool:
         """Tell whether a kind (``map``, ``local_resolution/<name>``, …) is there, whole."""

@@ -30,14 +30,14 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
         The attributes of the result.
     """
     grid, working = job.grids
-    summary, density = Summary(), job.group.array(job.kind)
+    summary, density = Summary(), job.group.array(job.kind) if job.contract.cube else None
     if job.uncertainty:  # before the resolution, whose being there means that all is done
         spread = _write_uncertainty(job, job.uncertainty, scratch)
     with VolumeWriter(job.group, job.result, grid) as writer:
         for box, resolution in restore(scratch, grid, working, 0 if job.contract.cube else finest_answer(grid)):
-            if job.contract.cube:
+            if density is not None:
                 resolution = marked(resolution, np.asarray(density[box.slices]))
-            summary.add(np.where(resolution == NO_SIGNAL, 0, resolution) if job.contract.cube else resolution)
+            summary.add(np.where(resolution == NO_SIGNAL, 0, resolution) if density is not None else resolution)
             writer.add(0, resolution)
         attributes = {
             "fingerprint": job.fingerprint(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class PredictJob(Job):
     blind: bool = False
     resolution: float | None = None
 
-    @property
+    @cached_property
     def contract(self) -> Contract:
         """The model's contract."""
         return read_contract(self.model)
@@ -104,7 +105,7 @@ class PredictJob(Job):
         # What is reported is of the average of the half maps, not of one of them.
         return reported_resolution(self.group) if self.resolution is None and self.kind == "map" else self.resolution
 
-    @property
+    @cached_property
     def grids(self) -> tuple[Grid, Grid]:
         """The map's grid and the model's."""
         grid = self.group.grid(self.kind)

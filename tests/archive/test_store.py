@@ -159,7 +159,7 @@ def test_a_group_that_may_not_be_read_is_told_so(group: EntryGroup, monkeypatch:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("zarr.open_group", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(StoreError, match="Permission denied"):
         open_entry(group.path)
 
