@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from emres.errors import StoreError, UsageError
@@ -62,6 +64,21 @@ def variable_of(kind: str) -> str:
     """Return the name of the array of a kind inside its ``scaleN`` group."""
     folder = kind.partition("/")[0]
     return folder if folder in ANSWERS else "density"
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what is raised where a group or array cannot be read into an error of the store.
+
+    Raises
+    ------
+    StoreError
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got, cure = str(error).split("\n")[0] or None, "see what a store holds with emres ls STORE"
+        raise StoreError(f"{path} is not readable as Zarr v3", got=got, cure=cure) from error
 
 
 def checked_attributes(found: Any, path: object) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def export_mrc(
     kind = kind or latest_result(group)
     path = path_for(target, export_name(group, kind, "_filled.mrc" if filled else ".mrc"), overwrite)
     volume, labels = open_volume(group.path, kind), labels_of(group, kind)
-    values: Any = group.array(kind)
+    values: Any = group.voxels(kind)
     if filled:
         if not kind.startswith(LOCAL_RESOLUTION):
             raise UsageError("only a local resolution is filled", got=kind)

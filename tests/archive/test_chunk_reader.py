@@ -10,6 +10,7 @@ import zarr
 
 from emres.archive.chunk_reader import ChunkReader
 from emres.archive.store import EntryGroup, Store
+from emres.errors import StoreError
 from emres.volume.grid import Grid
 from tests.archive.volumes import written
 
@@ -50,8 +51,44 @@ def test_every_chunk_is_what_zarr_reads_without_asking_it(group: EntryGroup) -> 
     assert array.parts == []
 
 
-@pytest.mark.parametrize("where", [(slice(1, 64),) * 3, (slice(0, 128, 2), slice(0, 64), slice(0, 64)), 5, ...])
-def test_what_is_no_chunk_goes_through_zarr(group: EntryGroup, where: object) -> None:
+BOXES = [(slice(1, 64),) * 3, (slice(60, 70), slice(3, 9), slice(60, 129)), slice(2, 68), (slice(-5, None),), ...]
+
+
+@pytest.mark.parametrize("where", BOXES)
+def test_boxes_are_put_together_without_zarr(group: EntryGroup, where: object) -> None:
+    array = Asked(group.array())
+    np.testing.assert_array_equal(ChunkReader(array)[where], group.array()[where])
+    np.testing.assert_array_equal(group.voxels()[where], group.array()[where])
+    assert array.parts == []
+
+
+def test_all_of_it_is_an_array(group: EntryGroup) -> None:
+    np.testing.assert_array_equal(np.asarray(group.voxels()), group.array()[:])
+
+
+def test_zarr_is_not_asked_to_open_what_emres_wrote(group: EntryGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zarr.open_array", lambda *_, **__: pytest.fail("opened"))
+    reader = group.voxels()
+    assert reader[:3].shape == (3, 64, 130) == (3, *reader.shape[1:])
+
+
+def test_an_array_that_another_program_wrote_is_read_through_zarr(group: EntryGroup) -> None:
+    values = group.array()[:]
+    folder = group.path / "map" / "scale0" / "density"
+    zarr.create_array(folder, shape=values.shape, chunks=(32, 32, 32), dtype="float32", overwrite=True)[:] = values
+    reader = group.voxels()
+    assert reader.chunks == (32, 32, 32)
+    np.testing.assert_array_equal(reader[5:60, 3:], values[5:60, 3:])
+
+
+def test_an_array_that_is_not_there_is_told(group: EntryGroup) -> None:
+    (group.path / "map" / "scale0" / "density" / "zarr.json").unlink()
+    with pytest.raises(StoreError, match="not readable"):
+        group.voxels()
+
+
+@pytest.mark.parametrize("where", [(slice(0, 128, 2), slice(0, 64), slice(0, 64)), 5, slice(7, 7)])
+def test_what_is_no_box_goes_through_zarr(group: EntryGroup, where: object) -> None:
     array = Asked(group.array())
     np.testing.assert_array_equal(ChunkReader(array)[where], group.array()[where])
     assert array.parts == [where]
@@ -70,5 +107,6 @@ def test_an_array_written_otherwise_goes_through_zarr(tmp_path: Path, how: dict[
 def test_a_chunk_that_is_damaged_is_told_by_zarr(group: EntryGroup) -> None:
     file = next(path for path in group.path.rglob("c/0/0/1") if "scale0" in str(path))
     file.write_bytes(b"no blosc at all, and long enough to have a header")
-    with pytest.raises(RuntimeError):
-        ChunkReader(group.array())[CHUNKS[1]]
+    for where in (CHUNKS[1], ...):
+        with pytest.raises(RuntimeError):
+            ChunkReader(group.array())[where]
