@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.drill.drill import Drill
 
 
 def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
 def main() -> int:

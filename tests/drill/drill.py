@@ -83,7 +83,7 @@ class Drill:
         entries: int,
         seed: int = 1,
         tell: Callable[[str], None] = lambda line: None,
-        every: tuple[float, float] = (3.0, 6.0),
+        every: tuple[float, float] = (2.0, 4.0),
     ) -> None:
         from emres.model.bundle import save_bundle
 
@@ -125,35 +125,52 @@ class Drill:
     def _disturbed(self, mirror: Mirror, farm: Farm, disk: Disk) -> tuple[bool, bool]:
         """Let everything happen, each thing when a further sixth of the entries is done; return what was told."""
         step = max(1, len(self._names) // 6)
-        mirror.allowed = 3 * step
-        farm.up()
-        client = self._client(mirror, "rough", farm)
-        with self._killer(farm, self._seed):
-            self._until_done(2 * step, client)
-        farm.kill_scheduler()
-        ended = client.wait(300)
-        lost = ended == 1 and "the cluster was lost" in self._said()
-        self._tell(f"scheduler killed at {self._done('rough')}: the client ended with {ended}: {self._said()}")
-        mirror.allowed = 4 * step
-        farm.up()
-        client = self._client(mirror, "rough", farm)
-        with self._killer(farm, self._seed + 1):
-            self._until_done(3 * step, client)
-        kill(client)
-        farm.kills += len(farm.workers)
-        self._tell(f"client killed at {self._done('rough')}")
+        lost = self._until_the_scheduler_dies(mirror, farm, 2 * step, step)
+        self._until_the_client_dies(mirror, farm, 3 * step, step)
         mirror.allowed = 5 * step
         full = self._with_a_full_disk(mirror, farm, disk)
         mirror.allowed = len(self._names)
         farm.up()
         client = self._client(mirror, "rough", farm)
-        with self._killer(farm, self._seed + 2):
+        with Killer(farm, self._seed + 2, self._every):
             client.wait(60 * _MINUTES)
         self._tell(f"started again: {self._done('rough')} done, {client.returncode}: {self._said()}")
         return lost, full
 
-    def _killer(self, farm: Farm, seed: int) -> Killer:
-        return Killer(farm, seed, self._every, lambda: sum(self._counted("rough")[0].values()))
+    def _until_the_scheduler_dies(self, mirror: Mirror, farm: Farm, done: int, step: int) -> bool:
+        """Kill it while blocks are computed; return whether that was told."""
+        client = self._worked_on(mirror, farm, done, self._seed)
+        mirror.allowed = done + step
+        with farm.held():
+            under_way = sorted(farm.computing())
+            farm.kill_scheduler()
+            mirror.refusing = True
+            ended = client.wait(300)
+            mirror.refusing = False
+            farm.down()
+        self._tell(f"scheduler killed at {self._done('rough')} and {under_way}: {ended}: {self._said()}")
+        return bool(under_way) and ended == 1 and "the cluster was lost" in self._said()
+
+    def _until_the_client_dies(self, mirror: Mirror, farm: Farm, done: int, step: int) -> None:
+        """Kill it while blocks are computed, which end by themselves."""
+        client = self._worked_on(mirror, farm, done, self._seed + 1)
+        mirror.allowed = done + step
+        with farm.held():
+            under_way = sorted(farm.computing())
+            assert client.poll() is None, self._said()
+            kill(client)
+        farm.kills += len(under_way)
+        self._tell(f"client killed at {self._done('rough')} and {under_way}")
+
+    def _worked_on(self, mirror: Mirror, farm: Farm, done: int, seed: int) -> subprocess.Popen[bytes]:
+        """Start a client and kill workers until so many entries are done; the next ones are kept back."""
+        mirror.allowed = done
+        farm.up()
+        client = self._client(mirror, "rough", farm)
+        with Killer(farm, seed, self._every):
+            until(lambda: self._done("rough") >= done or client.poll() is not None, 60 * _MINUTES)
+        farm.up()
+        return client
 
     def _with_a_full_disk(self, mirror: Mirror, farm: Farm, disk: Disk) -> bool:
         if not disk.small:
@@ -161,7 +178,10 @@ class Drill:
         disk.fill(leave=3_000_000)
         farm.up()
         client = self._client(mirror, "rough", farm)
+        until(lambda: client.poll() is not None, 5)
+        mirror.refusing = True
         ended = client.wait(300)
+        mirror.refusing = False
         full = ended == 1 and "disk is full" in self._said()
         farm.kills += len(farm.workers)
         disk.free()
@@ -183,9 +203,6 @@ class Drill:
     def _said(self) -> str:
         lines = (self._folder / "errors").read_text().strip().splitlines()
         return lines[-1] if lines else ""
-
-    def _until_done(self, count: int, client: subprocess.Popen[bytes]) -> None:
-        until(lambda: self._done("rough") >= count or client.poll() is not None, 60 * _MINUTES)
 
     def _done(self, name: str) -> int:
         return len(list((self._folder / name / "out").glob("*.mrc")))

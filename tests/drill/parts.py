@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,16 @@ class Mirror:
         self._draw, self._share, self.failed = random.Random(seed), share, 0
         #: Entries beyond this number are kept back, so that something is left for whatever happens next.
         self.allowed = len(names)
+        #: Whether those are refused at once: a client that is to end ends when its downloads do.
+        self.refusing = False
         build_mirror(root / "mirror", maps(root / "maps", names))
         self._book = Server()
         behaviours: list[Behaviour] = [refuse(503), cut(1000)]
 
         def answer(handler: Handler, body: bytes) -> None:
             number = re.search(r"EMD-(\d+)", handler.path)
-            if number and not until(lambda: int(number[1]) <= self.allowed, 2):
+            # In all its tries longer than a step of the drill: an entry that is kept back waits, and does not fail.
+            if number and not until(lambda: int(number[1]) <= self.allowed or self.refusing, 25):
                 refuse(503)(handler, body)
             elif self._draw.random() < self._share:
                 self.failed += 1
@@ -73,12 +77,14 @@ class Farm:
     """A scheduler and its workers, as processes of their own, so that each can be killed."""
 
     def __init__(self, folder: Path, log: Path, workers: int = 2) -> None:
-        self._folder, self._count = folder, workers
-        environment = {"EMRES_DRILL_LOG": str(log), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CODE)}
+        self._folder, self._count, self._log, self._hold = folder, workers, log, log.with_suffix(".hold")
+        environment = {"EMRES_DRILL_LOG": str(log), "EMRES_DRILL_HOLD": str(self._hold)}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CODE)}
         self._environment = {**os.environ, **environment}
         self.workers: list[subprocess.Popen[bytes]] = []
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.kills = 0
+        self._struck: set[str] = set()
 
     @property
     def file(self) -> Path:
@@ -104,16 +110,38 @@ class Farm:
         command = [sys.executable, "-m", "dask", what, *options]
         return subprocess.Popen(command, env=self._environment, cwd=self._folder, stdout=QUIET, stderr=QUIET)
 
+    def computing(self) -> dict[str, subprocess.Popen[bytes]]:
+        """Return the blocks that are under way, and the worker of each."""
+        open_blocks: dict[int, str] = {}
+        for line in self._log.read_text().splitlines() if self._log.exists() else []:
+            what, label, pid = line.split()
+            open_blocks[int(pid)] = label if what == "began" else ""
+        found = {open_blocks.get(worker.pid, ""): worker for worker in self.workers if worker.poll() is None}
+        return {label: worker for label, worker in found.items() if label}
+
+    @contextmanager
+    def held(self, seconds: float = 60) -> Iterator[bool]:
+        """Keep every block that begins from going on; tell whether there is one."""
+        self._hold.touch()
+        try:
+            yield until(lambda: bool(self.computing()), seconds)
+        finally:
+            self._hold.unlink()
+
     def kill_worker(self, draw: random.Random) -> None:
-        living = [worker for worker in self.workers if worker.poll() is None]
-        if living:
-            kill(draw.choice(living))
-            self.kills += 1
+        """Kill a worker that computes; no block twice, for what kills its workers again and again is given up."""
+        with self.held(2):
+            living = {label: worker for label, worker in self.computing().items() if label not in self._struck}
+            if living:
+                label = draw.choice(sorted(living))
+                kill(living[label])
+                self._struck.add(label)
+                self.kills += 1
 
     def kill_scheduler(self) -> None:
         assert self.scheduler is not None
         kill(self.scheduler)
-        self.kills += len(self.workers)
+        self.kills += len(self.computing())
 
     def down(self) -> None:
         """End everything."""
@@ -124,13 +152,10 @@ class Farm:
 
 
 class Killer:
-    """Kills a worker every few seconds in which something was begun, and starts another.
+    """Kills a worker that computes every few seconds, and starts another."""
 
-    On a slow machine a worker takes longer to start than it would live, and nothing would ever be in flight.
-    """
-
-    def __init__(self, farm: Farm, seed: int, every: tuple[float, float], begun: Callable[[], int]) -> None:
-        self._farm, self._draw, self._every, self._begun = farm, random.Random(seed), every, begun
+    def __init__(self, farm: Farm, seed: int, every: tuple[float, float]) -> None:
+        self._farm, self._draw, self._every = farm, random.Random(seed), every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -143,11 +168,8 @@ class Killer:
         self._thread.join()
 
     def _work(self) -> None:
-        before = self._begun()
         while not self._over.wait(self._draw.uniform(*self._every)):
-            if self._begun() > before:
-                before = self._begun()
-                self._farm.kill_worker(self._draw)
+            self._farm.kill_worker(self._draw)
             self._farm.up()
 
 
