@@ -16,6 +16,7 @@ from emres.run.batch_claim import claimed
 from emres.run.batch_plan import BatchPlan, export_if_new
 from emres.run.blockwise import task_name
 from emres.run.cluster import cores
+from emres.run.cluster_crew import crew_of
 from emres.run.cluster_tasks import Call, ClusterError, run_calls
 from emres.run.fetch import MOST_JOBS, find_entry
 from emres.run.jobs import Job, run_timed
@@ -108,6 +109,8 @@ class Conductor:
 
     def _predicted(self, name: str, group: EntryGroup) -> tuple[str, Mapping[str, Any]]:
         stage, job = self._plan.stage, self._plan.job(group)
+        if self._client is not None:
+            job = job.within(crew_of(self._client).memory())
 
         def tell(done: int, total: int) -> None:
             self._report(name, stage, done, total)

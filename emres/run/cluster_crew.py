@@ -60,6 +60,15 @@ class Crew:
         """Return how many tasks the workers compute at once."""
         return sum(int(worker.get("nthreads", 1)) for worker in self._known().values())
 
+    def memory(self) -> float | None:
+        """Return what a task may take on the smallest of the workers; None where there is no limit."""
+        limits = [
+            worker["memory_limit"] / max(1, int(worker.get("nthreads", 1)))
+            for worker in self._known().values()
+            if worker.get("memory_limit")
+        ]
+        return min(limits, default=None)
+
     def count(self) -> int:
         """Return how many workers there are."""
         return len(self._known())

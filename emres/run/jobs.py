@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from emres import __version__
 from emres.archive.disk import disk_errors, only_writer
@@ -74,6 +74,16 @@ class Job(ABC):
         dict
             The attributes of the result, and ``computed``, the number of blocks computed now.
         """
+
+    def within(self, memory_bytes: float | None) -> Self:
+        """Return the job for a process that may take so much memory; the result is the same.
+
+        Parameters
+        ----------
+        memory_bytes : float, optional
+            Unknown or without a limit if not given.
+        """
+        return self
 
     @contextmanager
     def only_here(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_fol
 from emres.archive.store import CHUNK, open_entry
 from emres.errors import EmresError, UsageError
 from emres.model.contract import Contract, read_contract
+from emres.model.memory import Room, room_in
 from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
 from emres.run.finish import finish
 from emres.run.jobs import (
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
 
 # Whole Zarr chunks, whole multiples of any net's 2**levels, and much larger than any halo.
 _CORE = 192
-_MEMORY = 2 * 2**30  # bytes for the arrays of one map; above it they go to disk
-_BOX_MEMORY = 3 * 2**29  # bytes for what the net holds at once
+_ROOM = Room()
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,18 @@ class PredictJob(Job):
         Tell the net nothing but the map, though the resolution its authors report is known.
     resolution : float, optional
         Å; what the net is told in place of what the entry reports.
+    box_bytes : int
+        What the net may take at once, where it is not on a GPU.
     """
 
     model: Path
     kind: str = "map"
     mask: str = "auto"
     device: str = "auto"
-    memory_bytes: int = _MEMORY
+    memory_bytes: int = _ROOM.arrays
     blind: bool = False
     resolution: float | None = None
+    box_bytes: int = _ROOM.box
 
     @cached_property
     def contract(self) -> Contract:
@@ -116,6 +119,11 @@ class PredictJob(Job):
         """Whether this map's arrays fit the memory it may take."""
         return bytes_in_memory(*self.grids) <= self.memory_bytes
 
+    def within(self, memory_bytes: float | None) -> PredictJob:
+        """Return the job for a process that may take so much: a whole map or blocks, and boxes that fit."""
+        room = room_in(memory_bytes)
+        return replace(self, memory_bytes=room.arrays, box_bytes=room.box)
+
     @property
     def plan(self) -> BlockPlan:
         """One block for a map that fits in memory, else blocks of 192 voxels."""
@@ -133,7 +141,7 @@ class PredictJob(Job):
             self.model,
             working_voxel_size=self.grids[1].voxel_size[0],
             device=self.device,
-            memory_bytes=_BOX_MEMORY,
+            memory_bytes=self.box_bytes,
         )
 
     def fingerprint(self) -> str:
