@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
@@ -146,13 +147,45 @@ def _append_slabs(file: BinaryIO, volume: xr.DataArray, values: Any) -> tuple[fl
         planes = slice(SLAB * number, SLAB * (number + 1))
         return np.ascontiguousarray(volume.isel(z=planes).values if values is None else values[planes], dtype="<f4")
 
-    # The next slab is read while this one is written: decompression is half of the work.
-    for number, slab in enumerate(read_ahead(read, -(-volume.sizes["z"] // SLAB), ahead=1)):
+    def take_in(number: int, slab: Array) -> None:
         _check_finite(slab, SLAB * number)
-        file.write(slab.data)
         running.add(slab)
+
+    # While a slab is written, the next one is read, this one is counted, and the one before goes to the disk.
+    with ThreadPoolExecutor(1, thread_name_prefix="emres-count") as counting, _Flushing(file) as flushing:
+        for number, slab in enumerate(read_ahead(read, -(-volume.sizes["z"] // SLAB), ahead=1)):
+            counted = counting.submit(take_in, number, slab)
+            file.write(slab.data)
+            flushing.start()
+            counted.result()
     found = running.result()
     return found.minimum, found.maximum, found.mean, found.std
+
+
+class _Flushing:
+    """Bring what is written so far to the disk meanwhile, so that little is left for the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="emres-flush")
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+        if kind is None and self._last is not None:
+            self._last.result()
+
+    def start(self) -> None:
+        """Begin, unless the last time is not over yet."""
+        if self._last is not None:
+            if not self._last.done():
+                return
+            self._last.result()  # the system tells of a failure once: the fsync at the end would not hear of it
+        self._file.flush()
+        self._last = self._pool.submit(os.fsync, self._file.fileno())
 
 
 def _check_finite(slab: Array, start: int) -> None:

@@ -375,6 +375,20 @@ def test_a_full_disk_is_told_and_leaves_nothing(name, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_fails_is_told_once_and_heard(tmp_path, monkeypatch):
+    really, failures = os.fsync, iter([OSError(5, "Input/output error")])
+
+    def fsync(descriptor):  # the system tells of a failure to the first who asks
+        for error in failures:
+            raise error
+        really(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with pytest.raises(StoreError, match="Input/output error"):
+        write_mrc(tmp_path / "out.map", make_volume(noise((200, 5, 6)), Grid((200, 5, 6), (1.0, 1.0, 1.0))))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     volume = make_volume(noise((4, 5, 6)), Grid((4, 5, 6), (1.0, 1.0, 1.0)))
     with pytest.raises(StoreError, match="cannot be written"):
