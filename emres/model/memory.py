@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _GIB = 1 << 30
 _BASE = _GIB // 2  # of a process before its first map, with room for what libraries keep
 _SHARE = 0.8  # of a worker's limit: Dask pauses a worker there
-_MOST_ARRAYS, _MOST_BOX = 2 * _GIB, 3 * _GIB // 2
+_MOST_ARRAYS, _MOST_BOX = _GIB, 5 * _GIB // 4  # the net that ships takes a block of 192^3 with its halo as one box
 _LEAST = _GIB // 16
 
 _GPU_SHARE = 0.6  # of a GPU's memory: its allocator breaks it up, and its libraries want workspaces

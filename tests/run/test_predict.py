@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from emres.archive.mrc_write import write_mrc
+from emres.archive.scratch import MemoryScratch
 from emres.archive.store import EntryGroup, Store, open_volume
 from emres.errors import MapError, ModelError, StoreError, UsageError
+from emres.model.inference import RESOLUTION_AND_SPREAD
 from emres.run import predict as predict_module
 from emres.run.ingest import import_map
 from emres.run.predict import PredictJob, predict_entry, predict_job
+from emres.run.prepare import bytes_in_memory
 from emres.volume.grid import Grid, make_volume
 from tests.run.conftest import GRID, toy_density
 
@@ -56,6 +59,21 @@ def test_blockwise_equals_whole(entry, toy_model: Path, small_cores: None) -> No
     assert len(blocks.plan) > 4
     assert predict_entry(blocks)["computed"] == len(blocks.plan)
     np.testing.assert_allclose(resolution(entry), whole, rtol=1e-4)
+
+
+def test_what_a_map_is_counted_to_take_is_what_its_arrays_take(entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the net that ships, which also tells its uncertainty, and what its predictor gives back at once."""
+    job, taken = predict_job(entry.path), []
+    clear = MemoryScratch.clear
+
+    def counted(scratch: MemoryScratch) -> None:
+        taken.append(sum(array.nbytes for array in scratch._arrays.values()))
+        clear(scratch)
+
+    monkeypatch.setattr(MemoryScratch, "clear", counted)
+    predict_entry(job)
+    answer = RESOLUTION_AND_SPREAD.itemsize * job.grids[1].voxels
+    assert taken[-1] + answer <= bytes_in_memory(*job.grids) < 1.4 * (taken[-1] + answer)
 
 
 def test_a_resumed_run_computes_nothing(entry, toy_model: Path) -> None:
