@@ -137,7 +137,7 @@ class _Flight:
         from concurrent.futures import CancelledError
 
         from distributed import KilledWorker
-        from distributed.scheduler import NoValidWorkerError
+        from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
         call = self._calls.pop(future)
         self._crew.leave()
@@ -145,7 +145,7 @@ class _Flight:
             return future.result()
         except KilledWorker:
             return self._alone(call, tick)
-        except NoValidWorkerError as error:
+        except (NoValidWorkerError, NoWorkerError) as error:  # none that fits; none at all
             raise self._no_worker(error.timeout) from error
         except (CancelledError, OSError) as error:
             # Dask cancels everything when its scheduler is gone; an OSError of the work itself is the work's.
