@@ -171,7 +171,7 @@ def _receive(
     else:
         persist(lambda: _go_on(source, partial, report, session, patience), patience, reached=lambda: partial.size)
     try:
-        verify_file(partial.path, name=partial.target.name, md5=md5)
+        verify_file(partial.path, name=partial.target.name, md5=md5, found=partial.md5)
     except IntegrityError:
         partial.discard()
         raise

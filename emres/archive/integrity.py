@@ -15,7 +15,7 @@ _AGAIN = "try again later, or from another mirror (--mirror)"
 _HTML = (b"<!doctype html", b"<html")
 
 
-def verify_file(path: Path, *, name: str, md5: str | None) -> None:
+def verify_file(path: Path, *, name: str, md5: str | None, found: str | None = None) -> None:
     """Check a file against its checksum; where there is none, that it is at least whole and not a web page.
 
     Parameters
@@ -26,14 +26,17 @@ def verify_file(path: Path, *, name: str, md5: str | None) -> None:
         What it is called in the archive, for messages; ``.gz`` at its end says that it is compressed.
     md5 : str, optional
         Hexadecimal; of the file or of its decompressed content: the archive's list does not say which.
+    found : str, optional
+        The file's own, if it was taken while the file arrived.
 
     Raises
     ------
     IntegrityError
         Web page instead of a map, damaged or truncated gzip, checksum that fits neither file nor content.
     """
-    with path.open("rb") as file:
-        found = _digest(file)
+    if found is None:
+        with path.open("rb") as file:
+            found = _digest(file)
     if md5 is not None and found == md5.lower():
         return
     _refuse_web_page(path, name)

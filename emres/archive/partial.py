@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -48,6 +49,7 @@ class Partial:
         self.path = target.with_name(f"{target.name}.part")
         self._note = target.with_name(f"{target.name}.json.part")
         self._descriptor = -1
+        self._md5, self._hashed = hashlib.md5(usedforsecurity=False), 0
 
     @classmethod
     @contextmanager
@@ -112,10 +114,18 @@ class Partial:
         left = memoryview(data)
         while left:
             left = left[os.write(self._descriptor, left) :]
+        self._md5.update(data)  # while the network has us wait, not in one more reading of the file
+        self._hashed += len(data)
+
+    @property
+    def md5(self) -> str | None:
+        """Checksum of the bytes so far, hexadecimal; None if some were there before."""
+        return self._md5.hexdigest() if self._hashed == self.size else None
 
     def discard(self) -> None:
         """Forget the bytes."""
         os.ftruncate(self._descriptor, 0)
+        self._md5, self._hashed = hashlib.md5(usedforsecurity=False), 0
         self._note.unlink(missing_ok=True)
 
     def commit(self) -> None:

@@ -170,9 +170,8 @@ def _bring(file: MapFile, group: EntryGroup, plan: FetchPlan, report: Any) -> No
         md5=file.md5,
         progress=lambda done, total: report(f"download {file.kind}", done, total or 0),
     )
-    source = {**file_facts(target), "last_update": file.last_update}
-    if file.md5 is not None:
-        source["md5"] = file.md5
+    facts = file_facts(target) if file.md5 is None else {"name": target.name, "md5": file.md5}
+    source = {**facts, "last_update": file.last_update}
     try:
         ingest(target, group, file.kind, source=source, progress=partial(report, f"store {file.kind}"))
     finally:  # the file has served, or is no map: either way it is not needed again

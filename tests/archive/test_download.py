@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from emres.archive import download as module
+from emres.archive import integrity
 from emres.archive.download import Patience, download, fetch_bytes, fetch_if_changed
 from emres.archive.local import NotFoundError, local_path
 from emres.archive.manners import Limiter
@@ -78,6 +79,18 @@ def test_a_resumed_download_asks_only_for_the_missing_bytes(server: Server, tmp_
     assert server.asked[1][1]["If-Range"]
 
 
+@pytest.mark.parametrize("cuts", [[], [cut(600_000)]], ids=["at once", "with a cut"])
+def test_what_came_in_one_go_is_not_read_again_for_its_checksum(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: list[Any]
+) -> None:
+    read: list[object] = []
+    digest = integrity._digest
+    monkeypatch.setattr(integrity, "_digest", lambda file: read.append(file) or digest(file))
+    server.put(NAME, MAP, *cuts, *([serve] if cuts else []))
+    assert md5(fetched(server, tmp_path)) == md5(MAP)
+    assert read == []
+
+
 def test_a_download_goes_on_in_another_process(server: Server, tmp_path: Path) -> None:
     target = tmp_path / NAME
     server.put(NAME, MAP, cut(600_000))
@@ -87,7 +100,7 @@ def test_a_download_goes_on_in_another_process(server: Server, tmp_path: Path) -
     assert 0 < held <= 600_000
     assert not target.exists()
     server.put(NAME, MAP)
-    download(server.url(NAME), target, md5=md5(MAP), patience=QUICK)
+    download(server.url(NAME), target, md5=md5(MAP), patience=QUICK)  # of all of it, also of what was there
     assert server.ranges()[-1] == f"bytes={held}-"
     assert target.read_bytes() == MAP
 
