@@ -20,7 +20,7 @@ from emres.model.bundle import build_net, save_bundle
 from emres.model.contract import LOG_VOXELS, read_contract
 from emres.run.batch import BatchPlan, run_batch
 
-COUNTS = {"small": (4,), "full": (100, 10_000), "large": (100, 1000, 10_000)}
+COUNTS = {"small": (4,), "full": (100, 1000), "large": (100, 1000, 10_000)}
 SIDE, VOXEL_SIZE = 16, 4.0
 THREADS = 16
 WANTED = 20.0  # ms an entry
