@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 
 def test_cluster_check_tells_every_worker_and_that_the_cluster_is_fit(emres) -> None:
@@ -25,3 +26,17 @@ def test_cluster_check_refuses_a_word_that_is_none(emres) -> None:
     ended = emres("cluster", "check", "kubernetes")
     assert ended.code == 2
     assert "ssh:HOST" in ended.err
+
+
+def test_a_performance_report_is_written_of_what_the_cluster_did(emres, mirror: Path, toy_model, tmp_path) -> None:
+    work = ("batch-predict", "EMD-0001", "--to", tmp_path / "store", "--mirror", mirror, "--model", toy_model)
+    refused = emres(*work, "--performance-report", tmp_path / "report.html")
+    assert refused.code == 2
+    assert "pass --cluster" in refused.err
+    assert not list(tmp_path.iterdir()), "nothing was begun"
+    ended = emres(*work, "--cluster", "local:1", "--performance-report", tmp_path / "report.html")
+    assert ended.code == 0, ended.err
+    page = (tmp_path / "report.html").read_text()
+    assert page.lstrip().startswith("<!DOCTYPE html>")
+    assert "predict_EMD_0001" in page, "the task is in it, by the name of its map"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "store"]
