@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from emres.archive.mrc_write import write_mrc
@@ -19,6 +21,7 @@ from emres.run.ingest import import_map
 from emres.run.outcome import Outcome
 from emres.volume.grid import Grid, make_volume
 from tests.run.conftest import toy_density
+from tests.run.test_cluster_started import until
 
 GRID = Grid((36, 32, 40), (2.1, 2.1, 2.1))
 
@@ -40,6 +43,17 @@ def client():
 
 def by_name(outcomes) -> dict[str, Outcome]:
     return {outcome.name: outcome for outcome in outcomes}
+
+
+def group_of(leader: int) -> list[int]:
+    """Return the processes of a group that live."""
+    return [process.pid for process in psutil.process_iter() if _is_in(process.pid, leader)]
+
+
+def _is_in(pid: int, leader: int) -> bool:
+    with suppress(ProcessLookupError, PermissionError):
+        return os.getpgid(pid) == leader
+    return False
 
 
 @pytest.mark.parametrize("where", ["here", "cluster"])
@@ -99,7 +113,10 @@ def test_a_big_map_is_spread_over_the_cluster_block_by_block(store, toy_model: P
     assert (np.asarray(store.entry("m0").array("local_resolution/toy@1")[...]) > 0).any()
 
 
-def test_ctrl_c_ends_a_batch_soon_with_130_and_the_same_command_goes_on(tmp_path: Path, toy_model: Path) -> None:
+def test_ctrl_c_ends_a_batch_soon_leaves_nothing_behind_and_the_same_command_goes_on(
+    tmp_path: Path, toy_model: Path
+) -> None:
+    (tmp_path / "tmp").mkdir()
     big = Grid((128, 128, 128), (1.5, 1.5, 1.5))
     store = Store(tmp_path / "store")
     path = write_mrc(tmp_path / "big.mrc", make_volume(toy_density(big), big))
@@ -108,8 +125,9 @@ def test_ctrl_c_ends_a_batch_soon_with_130_and_the_same_command_goes_on(tmp_path
     command = [sys.executable, "-m", "emres", "batch-predict", "--all", "--to", str(store.path),
                "--model", str(toy_model), "--mask", "none", "--cluster", "local:1"]  # fmt: skip
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(store.path.glob("*.zarr/local_resolution/*/zarr.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -120,6 +138,10 @@ def test_ctrl_c_ends_a_batch_soon_with_130_and_the_same_command_goes_on(tmp_path
     assert time.monotonic() - start < 30
     assert "same command goes on" in err
     assert "Traceback" not in err
+    assert until(lambda: not group_of(process.pid), 10), "workers are left"
+    left = [path for path in (tmp_path / "tmp").rglob("*") if path.suffix != ".lock"]  # Dask's own, empty
+    assert [path.name for path in left] in ([], ["dask-scratch-space"])
+    assert not list(store.path.glob(".batch/*")), "claims and records are left"
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(entry.results() for entry in store)
