@@ -102,3 +102,23 @@ def test_a_volume_smaller_than_the_multiple_has_an_answer(bundle_folder: Path) -
     tiny = np.ones((1, 2, 3), dtype=np.float32)
     resolution = make_predictor(bundle_folder)(tiny, tiny > 0)
     assert resolution[Box((0, 0, 0), (1, 2, 3)).slices].min() > 0
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_fewer_digits_change_the_answer_within_what_is_stated(precision: str) -> None:
+    from emres.archive.registry import find_model
+
+    density = np.random.default_rng(4).normal(size=(32, 32, 32)).astype(np.float32)
+    predictor = make_predictor(find_model()).told([0.0] * 52)
+    exact, fewer = (each(density, density < 9) for each in (predictor, replace(predictor, precision=precision)))
+    for name in ("resolution", "spread"):
+        off = np.abs(fewer[name] / exact[name] - 1)
+        assert off.any(), "nothing was computed in fewer digits"
+        assert np.quantile(off, 0.99) <= inference.HALF_TOLERANCE, name
+
+
+def test_the_memory_of_a_gpu_says_how_large_a_box_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = type("Card", (), {"total_memory": 8 << 30})
+    monkeypatch.setattr(inference.torch.cuda, "get_device_properties", lambda device: card)
+    assert inference._memory_of("cpu", 5) == 5
+    assert 2 << 30 < inference._memory_of("cuda:1", 5) < 8 << 30
