@@ -14,6 +14,7 @@ from benchmarks.report import Row
 from emres.archive.attributes import ANSWERS
 from emres.archive.registry import find_model
 from emres.archive.store import Store
+from emres.model.bundle import open_bundle
 from emres.model.contract import read_contract
 from emres.run.batch import BatchPlan, run_batch
 from emres.run.cluster import connect
@@ -37,8 +38,10 @@ def measure(size: str) -> list[Row]:
         plan = BatchPlan(Store(folder / "store"), device="cpu")
         seconds: dict[int, list[float]] = {1: [], 2: []}
         with connect(_spec(folder, 1)) as one, connect(_spec(folder, 2)) as two:
-            for client in (one, two):
-                _batch(plan, client)  # the workers have loaded torch and the model
+            for client, workers in ((one, 1), (two, 2)):
+                client.wait_for_workers(workers)  # a client comes with its first
+                client.run(_loaded, find_model())
+                _batch(plan, client)
             for _ in range(repeats):  # in turns: whatever else the machine does meets both alike
                 seconds[1].append(_batch(plan, one))
                 seconds[2].append(_batch(plan, two))
@@ -47,6 +50,11 @@ def measure(size: str) -> list[Row]:
     return [
         Row(f"{entries} maps of {side}^3, emres-small: two workers / half of one", 2 * together / alone, MOST, how=how)
     ]
+
+
+def _loaded(model: Path) -> None:
+    """Have torch in a worker, whether or not a map of the first batch comes its way."""
+    open_bundle(model)
 
 
 def _spec(folder: Path, workers: int) -> str:
