@@ -23,5 +23,5 @@ def test_six_entries_come_right_whatever_dies(tmp_path: Path) -> None:
 def test_forty_entries_come_right_whatever_dies(tmp_path: Path) -> None:
     found = Drill(tmp_path, 40, seed=2).run()
     assert found.passed, found.facts()
-    assert found.kills >= 10
+    assert found.kills >= 6
     assert found.refusals >= 5
