@@ -14,7 +14,6 @@ error in the FSC would move it by a lot) is the sphere transformed on the whole 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any
@@ -22,14 +21,14 @@ from typing import Any
 import torch
 
 from emres.errors import UsageError
-from emres.estimators.c_random import RAND_MAX, c_rand
 from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import fsc_halves
+from emres.estimators.random_phases import randomise_phases
 from emres.estimators.relion_spheres import Spheres, overlap
 from emres.estimators.shell_sums import ShellSums
 from emres.estimators.side_by_side import side_by_side
-from emres.estimators.slab_transform import SLAB, half_complex, sections
-from emres.volume.fourier import radial_frequency, voxel_sizes
+from emres.estimators.slab_transform import SLAB
+from emres.volume.fourier import voxel_sizes
 from emres.volume.grid import Shape, Triple
 
 # Error of an FSC read off a window (measured, 95 % of shells), and the change of resolution worth a second look.
@@ -113,47 +112,6 @@ def relion_fsc(
     )
 
 
-def randomise_phases(
-    cubes: list[torch.Tensor], shell: int, seed: int, each: Callable[..., Iterable[torch.Tensor]] = map
-) -> list[torch.Tensor]:
-    """Return volumes with random phases from a Fourier shell on, amplitudes kept.
-
-    Parameters
-    ----------
-    cubes : list of (n, n, n) float32
-    shell : int
-        Fourier pixels.
-    seed : int
-        The draws run through one volume after the other, in the order of memory.
-    each : callable
-        What maps the work over the cubes.
-
-    Returns
-    -------
-    list of (n, n, n) float32
-    """
-    shape = cubes[0].shape
-    random = torch.split(radial_frequency(shape, 1 / shape[0], str(cubes[0].device)) > shell - 1e-3, SLAB)
-    counts = [int(torch.count_nonzero(part)) for part in random]
-
-    def turned(number: int) -> torch.Tensor:
-        spectrum = half_complex(cubes[number])
-        drawn = torch.split(c_rand(sum(counts), seed, skip=number * sum(counts)), counts)
-        for part, where, phase in zip(torch.split(spectrum, SLAB), random, drawn, strict=True):
-            angle = phase.to(spectrum.device).float().mul_(2 * math.pi / RAND_MAX)
-            # Not abs() and polar(), which take three times as long.
-            kept = part.masked_select(where)
-            amplitude = kept.real.square().addcmul_(kept.imag, kept.imag).sqrt_()
-            part.masked_scatter_(where, torch.complex(angle.cos().mul_(amplitude), angle.sin_().mul_(amplitude)))
-        # Into the room of the transform, slab by slab: a volume less in memory.
-        answer = torch.view_as_real(spectrum).flatten(2)[..., : shape[2]]
-        for target, slab in zip(torch.split(answer, SLAB), sections(spectrum, shape), strict=True):
-            target.copy_(slab)
-        return answer
-
-    return list(each(turned, range(len(cubes))))
-
-
 def _last_shells(
     cubes: list[torch.Tensor], spheres: Spheres, threshold: float, seed: int, each: Callable[..., Iterable[Any]]
 ) -> list[int]:
@@ -178,37 +136,51 @@ class _Scan:
         side, device = spheres.window, volumes[0].device
         self._window_mask = spheres.mask(side, (side // 2,) * 3, device)
         self._window_shells = ShellSums.of_window(side, spheres.box_size, device)
-        self._box: tuple[ShellSums, torch.Tensor] | None = None
+        self._whole_mask = spheres.whole_mask(device)
+        self._box: dict[int, ShellSums] = {}
         self._lock = Lock()
 
     def last_shell(self, centre: Shape) -> int:
         """Return the index of the last Fourier shell of the box before the FSC falls below the threshold."""
-        curve = self._corrected(self._window_shells, lambda volume: self._cut(volume, centre))
+        curve = self._in_the_window(centre)
         early, late = (_shells_above(curve, self.threshold + doubt) for doubt in (DOUBT, -DOUBT))
         if late > CONSEQUENCE * max(early, 1):
-            shells, mask = self._on_the_box()
-            target, source = overlap(centre, len(mask) // 2, len(mask), self.volumes[0].shape)
-            curve = self._corrected(shells, lambda volume: volume[target] * mask[source])
+            return self._last_on_the_box(centre, late)
         return _shells_above(curve, self.threshold)
 
-    def _cut(self, volume: torch.Tensor, centre: Shape) -> torch.Tensor:
-        """Return a sphere cut out of a volume, zero beyond the faces."""
-        side = self.spheres.window
-        target, source = overlap(centre, side // 2, side, volume.shape)
-        cube = torch.zeros_like(self._window_mask)
-        torch.mul(volume[target], self._window_mask[source], out=cube[source])
-        return cube
+    def _in_the_window(self, centre: Shape) -> torch.Tensor:
+        mask = self._window_mask
+        target, source = overlap(centre, len(mask) // 2, len(mask), self.volumes[0].shape)
+        room = torch.zeros_like(mask)
 
-    def _on_the_box(self) -> tuple[ShellSums, torch.Tensor]:
-        """Return the shells of the box, and the mask of a whole sphere."""
+        def sphere(volume: torch.Tensor) -> torch.Tensor:
+            torch.mul(volume[target], mask[source], out=room[source])
+            return room
+
+        return self._corrected(self._window_shells, sphere)
+
+    def _last_on_the_box(self, centre: Shape, expected: int) -> int:
+        """Return the same from the transform of the whole box, of which most is not looked at: first a few shells."""
+        mask, half = self._whole_mask, self.spheres.box_size // 2
+        target, source = overlap(centre, len(mask) // 2, len(mask), self.volumes[0].shape)
+        step = max(1, half // 8)
+        for last in (*range(step * (expected // step + 1), half, step), half):
+            curve = self._corrected(self._on_the_box(last), lambda volume: volume[target] * mask[source])
+            found = _shells_above(curve, self.threshold)
+            if found < last:
+                break
+        return found
+
+    def _on_the_box(self, last: int) -> ShellSums:
+        """Return the shells of the box up to one."""
         with self._lock:
-            if self._box is None:
-                device = self.volumes[0].device
-                self._box = ShellSums.of_box(self.spheres.box_size, device), self.spheres.whole_mask(device)
-        return self._box
+            if last not in self._box:
+                self._box[last] = ShellSums.of_box(self.spheres.box_size, self._whole_mask.device, last)
+        return self._box[last]
 
     def _corrected(self, shells: ShellSums, sphere: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        total, noise = (shells.fsc(*map(sphere, pair)) for pair in (self.volumes[:2], self.volumes[2:]))
+        pairs = (self.volumes[:2], self.volumes[2:])
+        total, noise = (shells.fsc(*(shells.coefficients(sphere(volume)) for volume in pair)) for pair in pairs)
         first = self.spheres.randomised_shell + 2
         total[first:] = (total[first:] - noise[first:]) / (1 - noise[first:])
         return total
