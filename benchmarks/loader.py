@@ -16,8 +16,8 @@ from benchmarks.report import Row, side_by_side
 from emres.archive import manifest
 from emres.archive.store import CHUNK, EntryGroup
 from emres.archive.writer import VolumeWriter
-from emres.model.cut import Source
 from emres.model.loader import PatchStream, patch_batches
+from emres.model.patch_source import Source
 from emres.model.patch_spec import Cells
 from emres.run.masks import slabs
 from emres.run.patches import patch_stream

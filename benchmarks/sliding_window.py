@@ -79,7 +79,7 @@ class Prepared:
 
     def __init__(self, job: PredictJob) -> None:
         scratch, source = MemoryScratch(), job.group.pyramid()
-        prepare_for(job.contract, source, mask_slabs(source, job.mask, None), job.grids[1], scratch, job.reported)
+        prepare_for(job.contract, source, mask_slabs(source, job.mask, None), job.grids[1], scratch, job.reported, job.model)
         self.density, self.needed = scratch.open(DENSITY), scratch.open(NEEDED)
         self._condition = scratch.notes()["condition"]
         self._predictor = replace(job.predictor, with_spread=False).told(self._condition)

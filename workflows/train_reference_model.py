@@ -19,7 +19,7 @@ from pathlib import Path
 
 import emres
 
-NAME, VERSION = "emres-small", "0.2"
+NAME, VERSION = "emres-small", "0.3"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 
 
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2, help="simulated pairs of half maps of every model")
     parser.add_argument("--deposits", type=int, default=3, help="processed versions of every pair")
     parser.add_argument("--recipe", help="of the simulation; drawn for every pair by default")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--config", type=Path, help="TOML with other settings of the training")
     parser.add_argument("--most", type=int, help="test entries that are measured, at most")
     options = parser.parse_args()

@@ -97,8 +97,7 @@ class Augmentation:
 
 # What a net is trained with unless it is told otherwise.
 USUAL = Augmentation(
-    rotations=True, b_factor=(-80.0, 80.0), noise=0.05, mask=0.25, gain=0.15, offset=0.02, told=0.5, report=0.06,
-    spectrum=0.2,
+    rotations=True, b_factor=(-80.0, 80.0), mask=0.2, gain=0.15, offset=0.02, told=0.4, report=0.06, spectrum=0.05,
 )  # fmt: skip
 
 

@@ -121,8 +121,11 @@ def self_test_statistics(net: nn.Module) -> dict[str, float]:
     """Return mean, standard deviation, minimum and maximum of the net's answer to the self-test input."""
     device = next(net.parameters()).device
     with torch.inference_mode():
+        density = self_test_input(int(net.multiple)).to(device)  # type: ignore[arg-type]
         told = {"condition": self_test_condition().to(device)} if getattr(net, "conditioned", False) else {}
-        answer = net(self_test_input(int(net.multiple)).to(device), **told).double()  # type: ignore[arg-type]
+        if getattr(net, "patterned", False):
+            told["pattern"] = density.roll(5, -1) / 10
+        answer = net(density, **told).double()
     named = {"mean": answer.mean(), "std": answer.std(), "min": answer.min(), "max": answer.max()}
     return {name: round(float(value), 6) for name, value in named.items()}
 

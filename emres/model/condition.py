@@ -8,25 +8,30 @@ answers both ways.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emres.errors import UsageError
 from emres.volume.spectrum import NYQUIST, Spectra
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Array = np.ndarray[Any, Any]
 
-# Spectrum inside, beside, whether there is anything beside; voxel size; reported resolution, whether it is told.
-LENGTH = 2 * NYQUIST + 4
-TOLD = LENGTH - 2  # where the reported resolution stands, and behind it whether it is told
+# Spectrum inside, that of the noise, whether it is known; voxel size; the level that the local power shows, whether it
+# does; reported resolution, whether it is told.
+LENGTH = 2 * NYQUIST + 6
+KNOWN = 2 * NYQUIST  # whether the noise is known
+SHOWN, TOLD = LENGTH - 4, LENGTH - 2  # where a level stands, and behind it whether it is there
 USUAL_RATIO = 4.0  # reported resolution over voxel size: what is told is the logarithm over this
-_FLOOR = 1e-7  # power, relative to the density's mean square: what a masked map has outside
+_FLOOR = 1e-9  # power, relative to the density's mean square: less is nothing
 _SCALE = 4.0  # of natural logarithms of power, so that all numbers are of order one
 _USUAL_VOXEL_SIZE = 1.5
 
 
-def condition_of(spectra: Spectra, reported: float | None = None) -> Array:
+def condition_of(spectra: Spectra, reported: float | None = None, shown: float | None = None) -> Array:
     """Return what a net is told of a map.
 
     Parameters
@@ -35,6 +40,8 @@ def condition_of(spectra: Spectra, reported: float | None = None) -> Array:
         Of the normalised map on the net's grid.
     reported : float, optional
         Resolution of the whole map, Å, if it is told.
+    shown : float, optional
+        Median level that its local power shows (:class:`emres.volume.one_map_fsc.Levels`), if it does.
 
     Returns
     -------
@@ -53,10 +60,12 @@ def condition_of(spectra: Spectra, reported: float | None = None) -> Array:
     """
     if reported is not None and not (math.isfinite(reported) and reported > 0):
         raise UsageError("a resolution is a length", got=f"{reported} Å", expected="a positive number")
-    beside = _logs(spectra.outside) if spectra.outside else np.zeros(NYQUIST)
+    known = any(spectra.outside)
+    beside = _logs(spectra.outside) if known else np.zeros(NYQUIST)
     voxel_size = math.log(spectra.voxel_size / _USUAL_VOXEL_SIZE)
     told = (0.0, 0.0) if reported is None else (_level(reported, spectra.voxel_size), 1.0)
-    numbers = [_logs(spectra.inside), beside, [float(bool(spectra.outside)), voxel_size, *told]]
+    level = (0.0, 0.0) if shown is None else (shown - math.log(USUAL_RATIO), 1.0)
+    numbers = [_logs(spectra.inside), beside, [float(known), voxel_size, *level, *told]]
     return np.concatenate(numbers).astype(np.float32)
 
 
@@ -66,3 +75,37 @@ def _logs(power: tuple[float, ...]) -> Array:
 
 def _level(reported: float, voxel_size: float) -> float:
     return math.log(reported / voxel_size / USUAL_RATIO)
+
+
+def blind(conditions: Array) -> Array:
+    """Return conditions, (..., LENGTH), without a reported resolution and what rests on it."""
+    found = np.array(conditions)
+    found[..., TOLD:] = 0
+    found[..., SHOWN:TOLD] *= found[..., KNOWN, None]
+    return found
+
+
+def whitened(condition: Tensor) -> Tensor:
+    """Return conditions whose spectra no filter changes where the noise is known: those of the map over the noise.
+
+    Parameters
+    ----------
+    condition : (batch, LENGTH) float32
+
+    Returns
+    -------
+    (batch, LENGTH) float32
+        Spectrum in the molecule over that of the noise (0 if not known), spectrum in the molecule about its mean (0 if
+        the noise is known), and the rest as it was.
+    """
+    import torch
+
+    inside, noise, rest = condition[:, :NYQUIST], condition[:, NYQUIST:KNOWN], condition[:, KNOWN:]
+    known = rest[:, :1]
+    alone = inside - inside.mean(1, keepdim=True)
+    return torch.cat([known * (inside - noise), (1 - known) * alone, rest], 1)
+
+
+def level_at(condition: Tensor, place: int) -> tuple[Tensor, Tensor]:
+    """Return a level in a condition, natural logarithm of voxels, and whether it is there: (batch, 1) each."""
+    return condition[:, place : place + 1] + math.log(USUAL_RATIO), condition[:, place + 1 : place + 2]

@@ -4,6 +4,7 @@
 
     condition (numbers of the whole map) --> two hidden layers --> level of the map, and a gain and an offset
                                                                    for every channel of every layer (FiLM)
+    pattern (what local power over noise shows, see `emres.volume.one_map_fsc`) --> the encoder, and the answer
     density, 1 channel, full sampling
       |  stem: fixed, see `emres.model.unet`                  half sampling, 21 channels
       |  learnt filters -> square -> mean of 3^3 -> log: energies in bands that the net chooses, beside the stem's
@@ -15,7 +16,10 @@
       +--------------------------------------- concatenate
       |  conv 3^3, conv 1^3 -> 2 channels                    half sampling
       v  trilinear up-sampling, corners not aligned: local resolution changes slowly from voxel to voxel
-    log(local resolution / voxel size) = level + deviation, and the log of its spread, full sampling
+    log(local resolution / voxel size) = level + gain x pattern + deviation, and the log of its spread, full sampling
+
+Where the noise of a map is known, from beside its molecule, level and pattern are all but the answer, and what is left
+to learn is how far they are off. Where it was masked off, the shape of the spectrum must do, and what is reported.
 
 The condition is the same in every block of a map, so block-wise equals whole here too. FiLM: Perez et al., AAAI 2018.
 """
@@ -28,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from emres.errors import UsageError
-from emres.model.condition import LENGTH, TOLD, USUAL_RATIO
+from emres.model.condition import KNOWN, LENGTH, SHOWN, TOLD, level_at, whitened
 from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides
 
 _ENERGY_FLOOR = 1e-4  # of features of order one
@@ -50,24 +54,39 @@ class Film(nn.Module):
         super().__init__()
         self._sides = sides
         self.hidden = nn.Sequential(
-            nn.Linear(LENGTH, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
+            nn.Linear(LENGTH + 1, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
         )
-        self.level, self.told = nn.Linear(_HIDDEN, 2), nn.Linear(_HIDDEN, 2)
+        # Level and spread, without and with a reported resolution; how far to trust what the local power shows of the
+        # level; gain of the pattern.
+        self.level, self.told, self.trust = nn.Linear(_HIDDEN, 2), nn.Linear(_HIDDEN, 2), nn.Linear(_HIDDEN, 2)
         self.films = nn.Linear(_HIDDEN, 2 * sum(sides))
-        for layer in (self.level, self.told, self.films):
+        for layer in (self.level, self.told, self.trust, self.films):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, condition: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Return (batch, 2, 1, 1, 1), and gain and offset of every layer, (batch, channels, 1, 1, 1)."""
-        hidden = self.hidden(condition)
+    def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+        """Return level and spread, (batch, 2, 1, 1, 1); the gain of the pattern; gain and offset of every layer."""
+        hidden = self.hidden(torch.cat([whitened(condition), _disagreement(condition)], 1))
         parts = self.films(hidden)[..., None, None, None].split([side for side in self._sides for _ in range(2)], 1)
-        blind, told = self.level(hidden), self.told(hidden)
-        reported, is_told = condition[:, TOLD : TOLD + 1], condition[:, TOLD + 1 : TOLD + 2]
-        # What is reported is where the level begins, and what is learnt is how far from it a map's median lies.
-        anchor = torch.cat([reported + math.log(USUAL_RATIO), torch.full_like(reported, math.log(_TOLD_SPREAD))], 1)
-        level = torch.where(is_told > 0, anchor + told, blind)
-        return level[..., None, None, None], list(zip(parts[::2], parts[1::2], strict=True))
+        trust, gain = self.trust(hidden).split(1, 1)
+        (shown, _), (reported, told) = level_at(condition, SHOWN), level_at(condition, TOLD)
+        known = condition[:, KNOWN : KNOWN + 1]
+        # Where the level begins; what is learnt is how far from it a map's median lies.
+        between = torch.lerp(reported, shown, known * torch.sigmoid(trust))
+        begin = torch.where(told > 0, between, known * shown)
+        level = torch.where(told > 0, self.told(hidden), self.level(hidden))
+        level = level + torch.cat([begin, torch.maximum(known, told) * math.log(_TOLD_SPREAD)], 1)
+        return _spread_out(level), _spread_out(1 + gain), list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _disagreement(condition: Tensor) -> Tensor:
+    """Return how far a reported level is from that shown, where both are there: (batch, 1)."""
+    (shown, known), (reported, told) = level_at(condition, SHOWN), level_at(condition, TOLD)
+    return known * told * (reported - shown)
+
+
+def _spread_out(values: Tensor) -> Tensor:
+    return values[..., None, None, None]
 
 
 class ConditionedUNet(TwoLevelUNet):
@@ -93,10 +112,10 @@ class ConditionedUNet(TwoLevelUNet):
     torch.Size([1, 2, 8, 8, 12])
     """
 
-    conditioned = True
+    conditioned = patterned = True
 
     def __init__(self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 3, bands: int = 16) -> None:
-        super().__init__(channels, deep_channels, deep_layers, bands=bands, outputs=2)
+        super().__init__(channels, deep_channels, deep_layers, bands=bands, outputs=2, others=1)
         self.film = Film((channels, *[deep_channels] * (deep_layers + 1), channels))
 
     @property
@@ -104,7 +123,18 @@ class ConditionedUNet(TwoLevelUNet):
         """Voxels from an output voxel to the farthest input voxel that it can depend on."""
         return 16 + 4 * self.deep_layers
 
-    def forward(self, density: Tensor, margins: Margins = NO_MARGINS, condition: Tensor | None = None) -> Tensor:
+    def level(self, condition: Tensor) -> Tensor:
+        """Return the level that a condition alone lets expect, log(resolution / voxel size): (batch,)."""
+        level: Tensor = self.film(condition)[0]
+        return level[:, 0].flatten()
+
+    def forward(
+        self,
+        density: Tensor,
+        margins: Margins = NO_MARGINS,
+        condition: Tensor | None = None,
+        pattern: Tensor | None = None,
+    ) -> Tensor:
         """Predict.
 
         Parameters
@@ -115,6 +145,8 @@ class ConditionedUNet(TwoLevelUNet):
             Voxels, multiples of 4, before and after along z, y, x that are context only.
         condition : (batch, LENGTH) float32
             From :func:`emres.model.condition.condition_of`.
+        pattern : (batch, 1, z, y, x) float32, optional
+            From :meth:`emres.volume.one_map_fsc.Levels.pattern`; 0 where nothing shows.
 
         Returns
         -------
@@ -130,15 +162,18 @@ class ConditionedUNet(TwoLevelUNet):
         if condition is None:
             raise UsageError("this net must be told of the whole map", got="no condition", expected=f"{LENGTH} numbers")
         level: Tensor
-        level, (first, second, *others) = self.film(condition)
+        with torch.autocast(density.device.type, enabled=False):  # few numbers, on which all hangs
+            level, gain, (first, second, *others) = self.film(condition.float())
+        pattern = torch.zeros_like(density) if pattern is None else pattern
         trim = Trim(margins)
         # In cells of 4 voxels: every deep layer looks one cell further than the next, decoder and encoder half a cell,
         # the energies a cell.
         reach = self.deep_layers + 1
+        shown = Trim(margins)(nn.functional.avg_pool3d(pattern, 2), 2, reach + 2)
         features = trim(self.stem(density), 2, reach + 2)
         with torch.autocast(density.device.type, enabled=False):
             energies = torch.log(blurred(self.bands(features).square()) + _ENERGY_FLOOR) / 4
-        shallow = trim(self.encode(torch.cat([features, energies], 1), first), 2, reach)
+        shallow = trim(self.encode(torch.cat([features, energies, shown], 1), first), 2, reach)
         deep = self.down(shallow, second)
         for left, layer, film in zip(range(self.deep_layers, 0, -1), self.deep, others, strict=False):
             deep = trim(deep + layer(deep, film), 4, left)
@@ -146,4 +181,6 @@ class ConditionedUNet(TwoLevelUNet):
         features = self.decode(torch.cat([shallow, self.up(deep)], 1), others[-1])
         finer = nn.functional.interpolate(self.head(features), scale_factor=2, mode="trilinear", align_corners=False)
         deviation: Tensor = trim(finer, 1, 0)
-        return deviation + level
+        level = level.expand(-1, -1, *deviation.shape[2:]).clone()
+        level[:, :1] += gain * Trim(margins)(pattern, 1, 0)
+        return deviation.float() + level

@@ -88,6 +88,7 @@ class Contract:
     steps: int = 1
     spread_factor: float = 1.0
     familiar: dict[str, Any] = field(default_factory=dict)
+    patterned: bool = False
     format_version: int = FORMAT_VERSION
 
     @property

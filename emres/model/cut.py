@@ -6,7 +6,6 @@ thing from its neighbourhood alone: a windowed sinc in place of the Fourier seri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,74 +15,26 @@ import numpy as np
 from emres.errors import UsageError
 from emres.model.augment import Augmentation, cropped, placed, vary
 from emres.model.contract import working_voxel_size
+from emres.model.patch_source import Source
 from emres.model.patch_spec import PatchSpec
 from emres.volume.blocks import Box
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid, Shape, Triple
 from emres.volume.local_resample import sinc_matrix, sinc_reach
+from emres.volume.one_map_fsc import Levels
 from emres.volume.resample import Matrix, Sliceable, apply_matrices, linear_matrix
-from emres.volume.spectrum import Spectra
 
 Array = np.ndarray[Any, Any]
 Slices = tuple[slice, slice, slice]
 
 
 class Patch(NamedTuple):
-    """A training sample: three float32 cubes."""
+    """A training sample: four float32 cubes."""
 
     density: Array
     target: Array
     weight: Array
-
-
-@dataclass(frozen=True)
-class MapFacts:
-    """Numbers of a whole map, taken once.
-
-    Parameters
-    ----------
-    normalisation : Normalisation
-    spectra : Spectra
-        Of the normalised map on the voxels that patches have.
-    """
-
-    normalisation: Normalisation
-    spectra: Spectra
-
-
-@dataclass(frozen=True)
-class Source:
-    """An entry that patches are cut from.
-
-    Parameters
-    ----------
-    name : str
-    grid : Grid
-    densities : mapping
-        ``map`` and ``average`` -> arrays that can be sliced, on the grid.
-    target : array that can be sliced
-        Å, 0 where there is none.
-    facts : mapping
-        ``map`` and ``average`` -> their numbers; asked for only where they are used.
-    valid : (float, float)
-        Å: a target at or beyond either was capped.
-    finest : float
-        Å, the finest resolution in the map.
-    lattice : int
-        Above 0: cubes of that side which have nothing to do with each other.
-    reported : float, optional
-        Å, the resolution reported for the whole map.
-    """
-
-    name: str
-    grid: Grid
-    densities: Mapping[str, Sliceable]
-    target: Sliceable
-    facts: Mapping[str, MapFacts]
-    valid: tuple[float, float] = (0.0, float("inf"))
-    finest: float = 0.0
-    lattice: int = 0
-    reported: float | None = None
+    pattern: Array
 
 
 @dataclass(frozen=True)
@@ -133,7 +84,7 @@ class CutPlan:
         return working_voxel_size(voxel_size, self.voxel_size, self.octaves, self.steps)
 
 
-def cut(source: Source, spec: PatchSpec, plan: CutPlan) -> Patch:
+def cut(source: Source, spec: PatchSpec, plan: CutPlan, levels: Levels | None = None) -> Patch:
     """Cut one patch.
 
     Parameters
@@ -141,12 +92,14 @@ def cut(source: Source, spec: PatchSpec, plan: CutPlan) -> Patch:
     source : Source
     spec : PatchSpec
     plan : CutPlan
+    levels : Levels, optional
+        What the local power of the map shows, on the voxels of patches.
 
     Returns
     -------
     Patch
-        Three (side, side, side) float32: density (0 beyond the faces of the map), target in Å, and weight: 1 where the
-        target counts.
+        Four (side, side, side) float32: density (0 beyond the faces of the map), target in Å, weight: 1 where the
+        target counts, and the pattern that the levels show: 0 if there are none.
 
     Raises
     ------
@@ -164,19 +117,37 @@ def cut(source: Source, spec: PatchSpec, plan: CutPlan) -> Patch:
         density = vary(density, target, varied, size, facts, spec.seed, context)
     density, target = _only(density, seen), cropped(target, context)
     weight = _weight(target, source, plan)
-    return Patch(*(placed(part, spec.turn, spec.mirrored) for part in (density, target, weight)))
+    parts = (density, target, weight, _pattern(source, spec, plan, levels))
+    return Patch(*(placed(part, spec.turn, spec.mirrored) for part in parts))
+
+
+def _pattern(source: Source, spec: PatchSpec, plan: CutPlan, levels: Levels | None) -> Array:
+    if levels is None:
+        return np.zeros((plan.side,) * 3, dtype=np.float32)
+    starts = _starts(spec, plan, _steps(source, plan), plan.side // 2)
+    # The levels lie on the voxels that the whole map has where it is resampled to those of patches.
+    return levels.pattern([a / s for a, s in zip(starts, _steps(source, plan), strict=True)], (plan.side,) * 3)
+
+
+def _steps(source: Source, plan: CutPlan) -> list[float]:
+    """Return the voxels of a patch over those of its map."""
+    sizes = plan.voxel_sizes(source.grid, source.lattice)
+    return [new / old for new, old in zip(sizes, source.grid.voxel_size, strict=True)]
+
+
+def _starts(spec: PatchSpec, plan: CutPlan, steps: list[float], half: int) -> list[float]:
+    """Return the voxel of the map, or the place between voxels, where a patch begins."""
+    if plan.voxel_size is None:
+        return [round(c) - half for c in spec.centre]
+    return [c - half * s for c, s in zip(spec.centre, steps, strict=True)]
 
 
 def _box(source: Source, spec: PatchSpec, plan: CutPlan, context: int) -> tuple[Array, Array, Slices]:
     """Return density and target round a voxel with their context, and which part of the patch lies in the map."""
     side, half = plan.side + 2 * context, plan.side // 2 + context
-    steps = [
-        new / old
-        for new, old in zip(plan.voxel_sizes(source.grid, source.lattice), source.grid.voxel_size, strict=True)
-    ]
-    values = source.densities[spec.density]
+    values, steps = source.densities[spec.density], _steps(source, plan)
     native = plan.voxel_size is None
-    starts = [round(c) - half if native else c - half * s for c, s in zip(spec.centre, steps, strict=True)]
+    starts = _starts(spec, plan, steps, half)
     norm = source.facts[spec.density].normalisation if plan.normalise else Normalisation(0.0, 1.0)
     inner = [a + context * s for a, s in zip(starts, steps, strict=True)]
     seen = _seen(source.grid, inner, steps, plan.side)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from emres.model.condition import blind
+
 Array = np.ndarray[Any, Any]
 
 _SHARE = 0.995  # of the training maps count as familiar
@@ -64,8 +66,7 @@ def unfamiliar(condition: Array, familiar: Mapping[str, Any]) -> list[str]:
     """
     if not familiar:
         return []
-    blind = np.concatenate([np.asarray(condition)[:-2], [0, 0]])
-    distance = distance_of(blind, familiar)
+    distance = distance_of(blind(condition), familiar)
     if distance <= familiar["limit"]:
         return []
     return [

@@ -31,8 +31,10 @@ Array = np.ndarray[Any, Any]
 
 DEFAULT_MEMORY_BYTES = 1 << 30
 
-# Of the answer, relative: by how much fewer digits may change 99 of 100 voxels. On a CPU emres-small's change by 0.003
-# in bfloat16 and 0.0003 in float16, on two volumes of 64^3.
+Inputs = tuple[Array, Array | None]  # density and pattern
+
+# Of the answer, relative: by how much fewer digits may change 99 of 100 voxels. On a CPU emres-small's change by 0.004
+# in bfloat16 and 0.0005 in float16 (its spread; its resolution by less), on noise of 32^3.
 HALF_TOLERANCE = 0.01
 
 # A voxel of an answer with its uncertainty, both in Å.
@@ -86,7 +88,7 @@ class BlockPredictor:
         """The device: not this machine's but the worker's is asked, where the block is computed."""
         return self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
-    def __call__(self, density: Array, mask: Array, *, core: Box | None = None) -> Array:
+    def __call__(self, density: Array, mask: Array, pattern: Array | None = None, *, core: Box | None = None) -> Array:
         """Predict where the mask is True.
 
         Parameters
@@ -94,6 +96,8 @@ class BlockPredictor:
         density : (z, y, x) float32
             Normalised as the contract says, on the working grid; index 0 lies on a multiple of the net's.
         mask : (z, y, x) bool
+        pattern : (z, y, x) float32, optional
+            What the local power shows, for a net that is told of it.
         core : Box, optional
             The part that is wanted; the rest of the density is context. All of it by default.
 
@@ -120,10 +124,10 @@ class BlockPredictor:
             mask = _only(mask, core)
         if not mask.any():
             return answer
-        net, contract = _opened(self.folder, self.weights_sha256, self._where)
+        net, contract = opened_net(self.folder, self.weights_sha256, self._where)
         largest = _memory_of(self._where, self.memory_bytes) // contract.bytes_per_voxel
         for box in cover_mask(mask, multiple=contract.multiple, halo=contract.halo, largest=largest):
-            for part, found in self._predict_parts(net, contract, density, box):
+            for part, found in self._predict_parts(net, contract, (density, pattern), box):
                 target = part.clipped(density.shape)
                 held = Box((0, 0, 0), target.shape).slices
                 for name, values in found.items():
@@ -132,11 +136,11 @@ class BlockPredictor:
         return answer
 
     def _predict_parts(
-        self, net: nn.Module, contract: Contract, density: Array, box: Box
+        self, net: nn.Module, contract: Contract, inputs: Inputs, box: Box
     ) -> Iterator[tuple[Box, dict[str, Array]]]:
         """Yield a box and its answer; one that the memory does not hold after all, half by half."""
         try:
-            found = self._predict_box(net, contract, density, box)
+            found = self._predict_box(net, contract, inputs, box)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -146,15 +150,17 @@ class BlockPredictor:
             return
         free_cached()  # here the error, and with it all that the attempt held, is gone
         for part in parts:
-            yield from self._predict_parts(net, contract, density, part)
+            yield from self._predict_parts(net, contract, inputs, part)
 
-    def _predict_box(self, net: nn.Module, contract: Contract, density: Array, box: Box) -> dict[str, Array]:
+    def _predict_box(self, net: nn.Module, contract: Contract, inputs: Inputs, box: Box) -> dict[str, Array]:
         """Return Å in a box, which may reach beyond the far faces: the resolution, and its spread if that is wanted."""
-        padded = Box((0, 0, 0), density.shape).aligned(contract.multiple)
+        padded = Box((0, 0, 0), inputs[0].shape).aligned(contract.multiple)
         read = box.grown(contract.halo).clipped(padded.shape)
-        condition = self.condition if contract.conditioned else None
-        values = _padded_read(density, read)
-        answer = _forward(net, values, self._where, _margins(box, read), condition, self.precision)
+        density, *pattern = (_padded_read(part, read) for part in inputs if part is not None)
+        told: dict[str, Any] = {"condition": [self.condition]} if contract.conditioned else {}
+        if contract.patterned and pattern:
+            told["pattern"] = pattern[0][None, None]
+        answer = _forward(net, density, self._where, _margins(box, read), told, self.precision)
         first = answer[0]
         if contract.output == ANGSTROM:
             return {"resolution": first}
@@ -244,27 +250,22 @@ def _margins(box: Box, read: Box) -> Margins:
 
 
 def _forward(
-    net: nn.Module,
-    density: Array,
-    device: str,
-    margins: Margins,
-    condition: tuple[float, ...] | None,
-    precision: str = "float32",
+    net: nn.Module, density: Array, device: str, margins: Margins, told: dict[str, Any], precision: str = "float32"
 ) -> Array:
     """Run the net on one (z, y, x) box; the answer (channel, z, y, x) comes without the margins."""
     kind = torch.device(device).type
     half = torch.autocast(kind, getattr(torch, precision), enabled=precision != "float32")
     with torch.inference_mode(), half:
         values = torch.from_numpy(np.ascontiguousarray(density, dtype=np.float32)[None, None]).to(device)
-        told = {} if condition is None else {"condition": torch.tensor([condition], device=device)}
-        return np.asarray(net(values, margins, **told)[0].float().cpu().numpy())
+        known = {name: torch.tensor(numbers, dtype=torch.float32, device=device) for name, numbers in told.items()}
+        return np.asarray(net(values, margins, **known)[0].float().cpu().numpy())
 
 
 _nets: dict[tuple[str, str, str], tuple[nn.Module, Contract]] = {}
 _lock = threading.Lock()
 
 
-def _opened(folder: str, weights_sha256: str, device: str) -> tuple[nn.Module, Contract]:
+def opened_net(folder: str, weights_sha256: str, device: str) -> tuple[nn.Module, Contract]:
     """Return the net ready to run, opened once per process."""
     key = (folder, weights_sha256, device)
     with _lock:

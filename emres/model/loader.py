@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from emres.errors import UsageError
-from emres.model.cut import CutPlan, Patch, Source, cut
+from emres.model.cut import CutPlan, Patch, cut
 from emres.model.epoch import draw_patches, plan_visits
+from emres.model.patch_source import Source
 from emres.model.patch_spec import Cells, Entry, EpochPlan, Visit
 from emres.model.shuffle import part_of, patches_of, shuffled
 from emres.model.told import told_of
@@ -40,9 +41,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Batch(NamedTuple):
-    """What a trainer gets: three (batch, 1, z, y, x) tensors, and a few numbers of the map that each patch is of.
+    """What a trainer gets: four (batch, 1, z, y, x) tensors, and a few numbers of the map that each patch is of.
 
-    Target (0 for none) and voxel size in Å; condition (batch, LENGTH): what a conditioned net is told of the map.
+    Target (0 for none) and voxel size in Å; condition (batch, LENGTH) and pattern: what a conditioned
+    net is told of the map.
     """
 
     density: Tensor
@@ -51,6 +53,7 @@ class Batch(NamedTuple):
     voxel_size: Tensor
     row: Tensor
     condition: Tensor
+    pattern: Tensor
 
 
 class Opened(Protocol):
@@ -205,16 +208,17 @@ class _Lane:
                 if k not in self._wanted:
                     yield None
                     continue
-                told = told_of(source, spec, stream.cut)
-                yield _Cut(cut(source, spec, stream.cut), voxel_size, spec.row, told)
+                told, levels = told_of(source, spec, stream.cut)
+                yield _Cut(cut(source, spec, stream.cut, levels), voxel_size, spec.row, told)
 
 
 def _collated(items: Sequence[_Cut]) -> Batch:
     cubes = (np.stack(parts)[:, None] for parts in zip(*(item.patch for item in items), strict=True))
-    density, target, weight = map(torch.from_numpy, cubes)
+    density, target, weight, pattern = map(torch.from_numpy, cubes)
     voxel_size = torch.tensor([item.voxel_size for item in items], dtype=torch.float32)
     condition = torch.from_numpy(np.stack([item.condition for item in items]))
-    return Batch(density, target, weight, voxel_size, torch.tensor([item.row for item in items]), condition)
+    rows = torch.tensor([item.row for item in items])
+    return Batch(density, target, weight, voxel_size, rows, condition, pattern)
 
 
 def patch_batches(stream: PatchStream, threads: int = 1) -> Iterator[Batch]:

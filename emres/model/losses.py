@@ -14,7 +14,9 @@ LOG_SPREAD = (-5.0, 3.0)  # what the loss of an uncertainty looks at: beyond, on
 def ask(net: nn.Module, batch: Batch) -> Tensor:
     """Return a net's answer to a batch, (batch, 1 or 2, z, y, x): with what it is to know of the whole maps."""
     inner = net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net
-    told = {"condition": batch._asdict()["condition"]} if getattr(inner, "conditioned", False) else {}
+    told = {"condition": batch.condition} if getattr(inner, "conditioned", False) else {}
+    if getattr(inner, "patterned", False):
+        told["pattern"] = batch.pattern
     answer: Tensor = net(batch.density, **told)
     return answer
 

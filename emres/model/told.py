@@ -8,24 +8,28 @@ import numpy as np
 
 from emres.model.augment import drawn, varied_spectra
 from emres.model.condition import condition_of
-from emres.model.cut import CutPlan, Source
+from emres.model.cut import CutPlan
+from emres.model.patch_source import Source
 from emres.model.patch_spec import PatchSpec
+from emres.volume.one_map_fsc import Levels
 
 Array = np.ndarray[Any, Any]
 
 
-def told_of(source: Source, spec: PatchSpec, plan: CutPlan) -> Array:
+def told_of(source: Source, spec: PatchSpec, plan: CutPlan) -> tuple[Array, Levels | None]:
     """Return what a net is told of the map that a patch is of, after what is done to the patch.
 
     Returns
     -------
-    (LENGTH,) float32
-        See :func:`emres.model.condition.condition_of`.
+    (LENGTH,) float32, Levels or None
+        See :func:`emres.model.condition.condition_of`; what the local power shows: filters do not change that.
     """
     varied = plan.augmentation
-    spectra = source.facts[spec.density].spectra
+    facts = source.facts[spec.density]
+    spectra = facts.spectra
     if varied.varies:
         spectra = varied_spectra(spectra, varied, source.finest, spec.seed)
     draw, _ = drawn(varied, spec.seed)
     told = source.reported * draw.report if draw.told and source.reported else None
-    return condition_of(spectra, told)
+    levels = facts.shown if any(spectra.outside) else facts.usual if told else None
+    return condition_of(spectra, told, None if levels is None else levels.median), levels

@@ -129,17 +129,21 @@ class TwoLevelUNet(nn.Module):
         Features that the encoder reads beside the stem's.
     outputs : int
         Channels of the head.
+    others : int
+        Channels that the encoder reads beside the stem's and the bands.
     """
 
     multiple = 4
 
-    def __init__(self, channels: int, deep_channels: int, deep_layers: int, *, bands: int, outputs: int) -> None:
+    def __init__(
+        self, channels: int, deep_channels: int, deep_layers: int, *, bands: int, outputs: int, others: int = 0
+    ) -> None:
         super().__init__()
         self.deep_layers = deep_layers
         self.stem = Stem()
         if bands:
             self.bands = conv3(Stem.channels, bands)
-        self.encode = ConvUnit(conv3(Stem.channels + bands, channels))
+        self.encode = ConvUnit(conv3(Stem.channels + bands + others, channels))
         self.down = ConvUnit(nn.Conv3d(channels, deep_channels, 2, stride=2, bias=False))
         self.deep = nn.ModuleList(ConvUnit(conv3(deep_channels, deep_channels)) for _ in range(deep_layers))
         self.up = ConvUnit(nn.ConvTranspose3d(deep_channels, channels, 2, stride=2, bias=False))

@@ -14,9 +14,9 @@ from emres.archive.scratch import MemoryScratch, Scratch
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, create_target, run_blocks
 from emres.run.jobs import resolve_device
-from emres.run.map_spectra import prepare_for
+from emres.run.map_spectra import inputs_of, prepare_for
 from emres.run.masks import mask_slabs
-from emres.run.prepare import DENSITY, NEEDED, PREDICTION, SPREAD, finest_answer, marked, restore
+from emres.run.prepare import PREDICTION, SPREAD, finest_answer, marked, restore
 from emres.volume.blocks import Box, plan_blocks
 from emres.volume.grid import Grid, grid_of
 from emres.volume.pyramid import MemoryPyramid
@@ -121,7 +121,7 @@ class ModelUnderTest:
         source = MemoryPyramid(np.asarray(volume.values, dtype=np.float32), grid)
         scratch = MemoryScratch()
         boxes = _boxes(source, mask, volume.attrs.get("contour_level"))
-        prepare_for(contract, source, boxes, working, scratch, reported)
+        prepare_for(contract, source, boxes, working, scratch, reported, self.folder)
         blocks = self._blocks(scratch, working)
         create_target(blocks)
         for _ in run_blocks(blocks):
@@ -142,7 +142,7 @@ class ModelUnderTest:
         whole = -(-max(working.shape) // contract.multiple) * contract.multiple
         plan = plan_blocks(working.shape, whole, contract.halo, contract.multiple)
         also = (SPREAD,) if self.can_be_told else ()
-        return BlockJob(predictor, plan, scratch, (DENSITY, NEEDED), PREDICTION, also=also)
+        return BlockJob(predictor, plan, scratch, inputs_of(contract), PREDICTION, also=also)
 
 
 def _boxes(source: MemoryPyramid, mask: str | xr.DataArray, contour_level: float | None) -> Any:

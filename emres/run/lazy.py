@@ -13,9 +13,9 @@ from emres.archive.scratch import MemoryScratch
 from emres.errors import UsageError
 from emres.run.blockwise import lazy_blocks
 from emres.run.jobs import resolve_device
-from emres.run.map_spectra import check_told, prepare_for
+from emres.run.map_spectra import check_told, inputs_of, prepare_for
 from emres.run.masks import mask_slabs
-from emres.run.prepare import DENSITY, MASK, NEEDED, finest_answer, marked, to_grid
+from emres.run.prepare import MASK, NEEDED, finest_answer, marked, to_grid
 from emres.volume.blocks import Box, plan_blocks
 from emres.volume.grid import Grid, grid_of, make_volume
 from emres.volume.pyramid import MemoryPyramid
@@ -112,12 +112,12 @@ def predict(
     working = contract.working_grid(grid)
     side = _rounded(max(core or _CORE, contract.halo), contract.multiple)
     plan = plan_blocks(working.shape, side, contract.halo, contract.multiple)
-    (density, needed, inside), told = _prepared(volume, grid, working, mask, contract, reported_resolution)
+    (inside, *inputs), told = _prepared(volume, grid, working, mask, contract, reported_resolution, folder)
     predictor = make_predictor(
         folder, working_voxel_size=working.voxel_size[0], device=resolve_device(device), with_spread=uncertainty
     )
     dtype = RESOLUTION_AND_SPREAD if uncertainty else np.float32
-    on_working_grid = lazy_blocks(predictor, (density, needed), plan, told=told, dtype=dtype)
+    on_working_grid = lazy_blocks(predictor, inputs, plan, told=told, dtype=dtype)
     if uncertainty:
         on_working_grid = on_working_grid["spread"]
     chunks = plan_blocks(grid.shape, core or _CORE)
@@ -157,8 +157,9 @@ def _prepared(
     mask: str | xr.DataArray,
     contract: Contract,
     reported: float | None,
+    folder: Path,
 ) -> tuple[tuple[da.Array, ...], Any]:
-    """Return density and need on the working grid and the mask on the map's, as lazy arrays of one chunk.
+    """Return the mask on the map's grid and what blocks are cut from on the model's, as lazy arrays of one chunk.
 
     Behind them what the net is told of the map, delayed too; None for a net that is told nothing.
     """
@@ -169,8 +170,11 @@ def _prepared(
     if not isinstance(mask, str) and not grid_of(mask).matches(grid):
         raise UsageError("the mask lies on another grid than the volume", got=f"{mask.shape}", expected=f"{grid.shape}")
     level = volume.attrs.get("contour_level")
-    *arrays, told = dask.delayed(_prepare, nout=4)(volume.data, given, grid, working, level, contract, reported)
-    shapes = ((working.shape, np.float32), (working.shape, np.bool_), (grid.shape, np.bool_))
+    names = inputs_of(contract)
+    prepare = dask.delayed(_prepare, nout=len(names) + 2)
+    told, *arrays = prepare(volume.data, given, grid, working, level, contract, reported, folder)
+    kinds = [np.bool_ if name == NEEDED else np.float32 for name in names]
+    shapes = ((grid.shape, np.bool_), *((working.shape, kind) for kind in kinds))
     lazy = tuple(da.from_delayed(part, shape, dtype) for part, (shape, dtype) in zip(arrays, shapes, strict=True))
     return lazy, told if contract.conditioned else None
 
@@ -183,13 +187,14 @@ def _prepare(
     contour_level: float | None,
     contract: Contract,
     reported: float | None,
-) -> tuple[Array, Array, Array, list[float]]:
+    folder: Path,
+) -> tuple[Any, ...]:
     source = MemoryPyramid(np.asarray(values, dtype=np.float32), grid)
     whole = Box((0, 0, 0), grid.shape)
     boxes = mask_slabs(source, mask, contour_level) if isinstance(mask, str) else [(whole, np.asarray(mask) > 0.5)]
     scratch = MemoryScratch()
-    prepare_for(contract, source, boxes, working, scratch, reported)
-    return scratch.open(DENSITY), scratch.open(NEEDED), scratch.open(MASK), scratch.notes().get("condition", [])
+    prepare_for(contract, source, boxes, working, scratch, reported, folder)
+    return scratch.notes().get("condition", []), *map(scratch.open, (MASK, *inputs_of(contract)))
 
 
 def _restored(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,15 @@ from emres.model.condition import condition_of
 from emres.model.contract import Contract
 from emres.model.familiar import unfamiliar
 from emres.run.masks import slabs
-from emres.run.prepare import DENSITY, NEEDED, prepare
+from emres.run.prepare import DENSITY, NEEDED, PATTERN, prepare
+from emres.volume.background import background_power, trusted
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid, Shape
 from emres.volume.masking import block_any
+from emres.volume.one_map_fsc import Levels, local_levels, shown_resolution, usual_noise, window_width
 from emres.volume.pyramid import Pyramid
-from emres.volume.spectrum import CELL, SIDE, Spectra, mean_power, window_places
+from emres.volume.spectrum import CELL, SIDE, Spectra, mean_power, molecule_windows
 
 Array = np.ndarray[Any, Any]
 
@@ -29,40 +33,92 @@ Array = np.ndarray[Any, Any]
 # `_ROOM` cells round the cells of the molecule, which reach up to a cell beyond it.
 REACH = SIDE + 2 * CELL
 _ROOM = REACH // CELL - 1
+_WIDTHS = (8, 64)  # voxels of a window, from and to
 
 
-def spectra_of(scratch: Scratch, working: Grid) -> Spectra:
-    """Take the spectra of a map, normalised and on the model's grid.
+@dataclass(frozen=True)
+class Molecule:
+    """A map that was prepared for a net, and where its molecule is.
 
     Parameters
     ----------
-    scratch : Scratch
-        Holds ``needed`` and ``density``, as :func:`emres.run.prepare.prepare` wrote them with a ``reach`` of at least
-        ``REACH``.
+    density : array that can be sliced
+        Normalised, on the model's grid.
+    cells : (z, y, x) bool
+        True where any of a cell's 8^3 voxels is needed.
     working : Grid
-
-    Returns
-    -------
-    Spectra
-
-    Raises
-    ------
-    MapError
-        If nothing is needed.
+        The model's.
     """
-    density, needed = scratch.open(DENSITY), scratch.open(NEEDED)
-    cells = np.concatenate([block_any(np.asarray(needed[box.slices]), CELL) for box in slabs(working)])
-    molecule = bounding_box(cells)
-    if molecule is None:
-        raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
-    room = molecule.grown(_ROOM).clipped(cells.shape)
-    corner = tuple(CELL * a for a in room.start)
-    shape = tuple(min(CELL * b, n) - a for b, n, a in zip(room.stop, working.shape, corner, strict=True))
-    inside, outside = window_places(cells[room.slices], _shape(shape))
-    return Spectra(
-        working.voxel_size[0],
-        *(mean_power(_padded(density, box.moved(_shape(corner))) for box in boxes) for boxes in (inside, outside)),
-    )
+
+    density: Any
+    cells: Array
+    working: Grid
+
+    @classmethod
+    def prepared(cls, scratch: Scratch, working: Grid) -> Molecule:
+        """Open what :func:`emres.run.prepare.prepare` wrote with a ``reach`` of at least ``REACH``.
+
+        Raises
+        ------
+        MapError
+            If nothing is needed.
+        """
+        needed = scratch.open(NEEDED)
+        cells = np.concatenate([block_any(np.asarray(needed[box.slices]), CELL) for box in slabs(working)])
+        if not cells.any():
+            raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
+        return cls(scratch.open(DENSITY), cells, working)
+
+    def read(self, box: Box) -> Array:
+        """Return a box of the density, zeros where it reaches beyond the faces."""
+        inner = box.clipped(self.working.shape)
+        if inner == box:
+            return np.asarray(self.density[box.slices], dtype=np.float32)
+        part = np.zeros(box.shape, dtype=np.float32)
+        if min(inner.shape) > 0:
+            part[inner.within(box).slices] = self.density[inner.slices]
+        return part
+
+    def spectra(self) -> Spectra:
+        """Return the power in the molecule and that of the noise in it."""
+        found = bounding_box(self.cells)
+        assert found is not None
+        room = found.grown(_ROOM).clipped(self.cells.shape)
+        corner = _shape(CELL * a for a in room.start)
+        ends = zip(room.stop, self.working.shape, corner, strict=True)
+        shape, near = _shape(min(CELL * b, n) - a for b, n, a in ends), self.cells[room.slices]
+
+        def read(box: Box) -> Array:
+            return self.read(box.moved(corner))
+
+        inside = mean_power(map(read, molecule_windows(near, shape)))
+        outside = background_power(read, near, shape)
+        return Spectra(self.working.voxel_size[0], inside, trusted(outside, inside))
+
+    def levels(self, noise: tuple[float, ...], resolution: float, finest: float) -> Levels:
+        """Return what the local power shows, in windows as wide as the dense local FSC has them.
+
+        Parameters
+        ----------
+        noise : (43,) tuple of float
+        resolution : float
+            Å, of the whole map, about.
+        finest : float
+            Voxel size of the map, Å.
+        """
+        width = window_width(finest, resolution) / self.working.voxel_size[0]
+        width = int(np.clip(4 * round(width / 4), *_WIDTHS))
+        return local_levels(self.read, self.cells, self.working.shape, noise, width)
+
+    def shown(self, spectra: Spectra, finest: float) -> Levels | None:
+        """Return what the local power shows of a map whose noise is known; None if it is not."""
+        if not any(spectra.outside):
+            return None
+        return self.levels(spectra.outside, shown_resolution(spectra), finest)
+
+    def usual(self, spectra: Spectra, reported: float, finest: float) -> Levels:
+        """Return what it shows of a map of a reported resolution, Å, if its noise is what it usually is."""
+        return self.levels(usual_noise(spectra, reported), reported, finest)
 
 
 def prepare_for(
@@ -72,6 +128,7 @@ def prepare_for(
     working: Grid,
     scratch: Scratch,
     reported: float | None = None,
+    folder: Path | str | None = None,
 ) -> None:
     """Prepare a map as a net wants it, and note what the net is told of it.
 
@@ -84,6 +141,8 @@ def prepare_for(
     reported : float, optional
         Resolution of the whole map, Å. Noted of a net that is told: ``condition``, numbers; ``warnings``, sentences if
         the map is unlike its training.
+    folder : path, optional
+        Of the net's bundle: where neither map nor authors tell how fine it is, the net is asked for a first guess.
 
     Raises
     ------
@@ -93,8 +152,45 @@ def prepare_for(
     reach = max(contract.reach, REACH) if contract.conditioned else contract.reach
     prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
     if contract.conditioned:
-        condition = condition_of(spectra_of(scratch, working), reported)
+        finest = max(source.grid().voxel_size)
+        condition = _tell(contract, scratch, working, finest=finest, reported=reported, folder=folder)
         scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition, contract.familiar))
+
+
+def _tell(
+    contract: Contract,
+    scratch: Scratch,
+    working: Grid,
+    *,
+    finest: float,
+    reported: float | None,
+    folder: Path | str | None,
+) -> Array:
+    """Return what the net is told, and write the pattern if it is one that reads it."""
+    from emres.model.guess import guessed_resolution
+
+    molecule = Molecule.prepared(scratch, working)
+    spectra = molecule.spectra()
+    if not contract.patterned:
+        return condition_of(spectra, reported)
+    levels = molecule.shown(spectra, finest)
+    if levels is None and reported is not None:
+        levels = molecule.usual(spectra, reported, finest)
+    condition = condition_of(spectra, reported, None if levels is None else levels.median)
+    if levels is None and folder is not None:
+        # The level of the answer stays the net's own: a guess is good enough for what is finer and what is coarser.
+        guess = guessed_resolution(folder, contract, condition, working.voxel_size[0])
+        levels = None if guess is None else molecule.usual(spectra, guess, finest)
+    pattern = scratch.create(PATTERN, working.shape, "float32")
+    if levels is not None:
+        for box in slabs(working):
+            pattern[box.slices] = levels.pattern(box.start, box.shape)
+    return condition
+
+
+def inputs_of(contract: Contract) -> tuple[str, ...]:
+    """Return the names of the arrays that a net's blocks are cut from."""
+    return (DENSITY, NEEDED, PATTERN) if contract.patterned else (DENSITY, NEEDED)
 
 
 def check_told(contract: Contract, reported: float | None) -> None:
@@ -117,16 +213,6 @@ def reported_resolution(group: EntryGroup) -> float | None:
     """Return the resolution that an entry's authors report, Å; None if they report none."""
     reported = group.attributes()["entry"].get("resolution")
     return float(reported) if isinstance(reported, int | float) and reported > 0 else None
-
-
-def _padded(density: Any, box: Box) -> Array:
-    """Return a window, zeros where it reaches beyond the far faces."""
-    held = np.asarray(density[box.clipped(_shape(density.shape)).slices], dtype=np.float32)
-    return (
-        held
-        if held.shape == box.shape
-        else np.pad(held, [(0, a - n) for a, n in zip(box.shape, held.shape, strict=True)])
-    )
 
 
 def _shape(values: Any) -> Shape:

@@ -5,6 +5,7 @@ They are kept in ``DATASET/patches.json`` beside the manifest: taken once a map,
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,22 +22,24 @@ from emres.archive.manifest import DataSet, Row
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch
 from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError, MapError
-from emres.model.cut import CutPlan, MapFacts
+from emres.model.cut import CutPlan
+from emres.model.patch_source import MapFacts
 from emres.run.jobs import hash_of_facts
-from emres.run.map_spectra import REACH, spectra_of
+from emres.run.map_spectra import REACH, Molecule
 from emres.run.masks import mask_slabs, slabs
 from emres.run.patch_entries import check_row, density_pyramid, kinds_of
 from emres.run.prepare import bytes_in_memory, prepare
 from emres.volume.blocks import Box
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
+from emres.volume.one_map_fsc import Levels
 from emres.volume.spectrum import Spectra
 
 Array = np.ndarray[Any, Any]
 
 FILE = "patches.json"
 
-_FORMAT = 4
+_FORMAT = 6
 _SECONDS = 30.0  # of work that a kill may cost
 _MEMORY = 2**30  # bytes for the arrays of one map; above it they go to disk
 
@@ -48,7 +51,7 @@ def facts_key(dataset: DataSet, row: Row, density: str, voxel_size: float | None
         [group.attributes(kind).get("source"), group.attributes(kind).get("statistics")] for kind in kinds_of(density)
     ]
     size = None if row.lattice or voxel_size is None else round(voxel_size, 6)
-    version = hash_of_facts({"maps": about, "lattice": row.lattice, "voxel_size": size})
+    version = hash_of_facts({"maps": about, "lattice": row.lattice, "voxel_size": size, "reported": row.reported})
     return f"{row.store}/{row.entry}/{density}/{version[:16]}"
 
 
@@ -81,9 +84,17 @@ def take_facts(dataset: DataSet, row: Row, density: str, voxel_size: float | Non
         with _scratch(grid, working) as scratch:
             prepare(source, masks, working, scratch, reach=REACH)
             normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
-            return MapFacts(normalisation, spectra_of(scratch, working))
+            return _facts(normalisation, Molecule.prepared(scratch, working), row, max(grid.voxel_size))
     except MapError as error:
         raise MapError(f"{row.entry} cannot be normalised: {error.what}", got=error.got, cure="leave it out") from error
+
+
+def _facts(normalisation: Normalisation, molecule: Molecule, row: Row, finest: float) -> MapFacts:
+    spectra = molecule.spectra()
+    if row.lattice:  # cubes of many maps have no neighbours
+        return MapFacts(normalisation, spectra)
+    usual = molecule.usual(spectra, row.reported, finest) if row.reported else None
+    return MapFacts(normalisation, spectra, molecule.shown(spectra, finest), usual)
 
 
 @contextmanager
@@ -108,7 +119,11 @@ def read_facts(dataset: DataSet) -> dict[str, MapFacts]:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = json.loads((dataset.folder / FILE).read_text(encoding="utf-8"))
         return {
-            key: MapFacts(Normalisation(**value["normalisation"]), _spectra(value["spectra"]))
+            key: MapFacts(
+                Normalisation(**value["normalisation"]),
+                _spectra(value["spectra"]),
+                *(_levels(value[name]) for name in ("shown", "usual")),
+            )
             for key, value in found["maps"].items()
             if found["format_version"] == _FORMAT
         }
@@ -117,6 +132,30 @@ def read_facts(dataset: DataSet) -> dict[str, MapFacts]:
 
 def _spectra(found: dict[str, Any]) -> Spectra:
     return Spectra(found["voxel_size"], tuple(found["inside"]), tuple(found["outside"]))
+
+
+def _record(facts: MapFacts) -> dict[str, Any]:
+    levels = {"shown": facts.shown, "usual": facts.usual}
+    return {
+        "normalisation": asdict(facts.normalisation),
+        "spectra": asdict(facts.spectra),
+        **{name: None if found is None else _packed(found) for name, found in levels.items()},
+    }
+
+
+def _packed(levels: Levels) -> dict[str, Any]:
+    """Return levels as JSON values, to a tenth of a percent."""
+    values = base64.b64encode(levels.values.astype("<f2").tobytes()).decode()
+    shape = levels.values.shape
+    return {"values": values, "shape": shape, "start": levels.start, "step": levels.step, "median": levels.median}
+
+
+def _levels(found: dict[str, Any] | None) -> Levels | None:
+    if found is None:
+        return None
+    values = np.frombuffer(base64.b64decode(found["values"]), dtype="<f2").reshape(found["shape"]).astype(np.float32)
+    z, y, x = found["start"]
+    return Levels(values, (z, y, x), found["step"], found["median"])
 
 
 def gather_facts(
@@ -171,6 +210,6 @@ def gather_facts(
 def _write_facts(dataset: DataSet, facts: dict[str, MapFacts]) -> None:
     """Write the numbers; a data set in a place that cannot be written is used all the same."""
     path = dataset.folder / FILE
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(asdict(value))}" for key, value in facts.items())
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(_record(value))}" for key, value in facts.items())
     with suppress(OSError, EmresError), replaced_file(path) as part:
         part.write_text(f'{{"format_version": {_FORMAT}, "maps": {{\n{lines}\n}}}}\n', encoding="utf-8")

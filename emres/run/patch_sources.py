@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from emres.archive.chunk_reader import ChunkReader
 from emres.archive.manifest import DataSet, Row
 from emres.model.chunks import CachedArray, ChunkCache
-from emres.model.cut import CutPlan, MapFacts, Source
+from emres.model.cut import CutPlan
+from emres.model.patch_source import MapFacts, Source
 from emres.model.patch_spec import Cells
 from emres.run.patch_entries import cells_of, check_row, chunk_array, valid_range
 from emres.run.patch_facts import facts_key, size_for, take_facts

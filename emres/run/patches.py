@@ -218,7 +218,7 @@ def _only(opener: DataSetOpener, row: int) -> DataSetOpener:
 def _cut_group(opener: DataSetOpener, specs: Sequence[PatchSpec], plan: CutPlan) -> Array:
     """Cut the patches of one entry: (3, patches, z, y, x)."""
     source = opener.open().source(0)
-    return np.stack([np.stack(cut(source, spec, plan)) for spec in specs], axis=1)
+    return np.stack([np.stack(cut(source, spec, plan)[:3]) for spec in specs], axis=1)
 
 
 def _coordinates(opener: DataSetOpener, specs: Sequence[PatchSpec], plan: CutPlan) -> dict[str, Any]:

@@ -26,11 +26,9 @@ from emres.run.jobs import (
     map_facts,
     mask_facts,
 )
-from emres.run.map_spectra import check_told, prepare_for, reported_resolution
+from emres.run.map_spectra import check_told, inputs_of, prepare_for, reported_resolution
 from emres.run.masks import mask_slabs
 from emres.run.prepare import (
-    DENSITY,
-    NEEDED,
     PREDICTION,
     SPREAD,
     bytes_in_memory,
@@ -262,14 +260,16 @@ def _predict(job: PredictJob, scratch: Scratch, client: Client | None, progress:
 def _block_job(job: PredictJob, scratch: Scratch) -> BlockJob:
     predictor = job.predictor.told(scratch.notes().get("condition", ()))
     also = (SPREAD,) if job.uncertainty else ()
-    return BlockJob(predictor, job.plan, scratch, (DENSITY, NEEDED), PREDICTION, f"predict-{job.group.name}", also)
+    return BlockJob(
+        predictor, job.plan, scratch, inputs_of(job.contract), PREDICTION, f"predict-{job.group.name}", also
+    )
 
 
 def _make_ready(job: PredictJob, scratch: Scratch) -> None:
     source, contract, working = job.group.pyramid(job.kind), job.contract, job.grids[1]
     try:
         mask = mask_slabs(source, job.mask, job.contour_level)
-        prepare_for(contract, source, mask, working, scratch, job.reported)
+        prepare_for(contract, source, mask, working, scratch, job.reported, job.model)
         create_target(_block_job(job, scratch), chunk=math.gcd(_CORE, CHUNK))
     except EmresError:  # an input that cannot be used leaves nothing behind
         _clear(job, scratch)

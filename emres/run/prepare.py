@@ -35,7 +35,7 @@ from emres.volume.resolved import determined
 
 Array = np.ndarray[Any, Any]
 
-MASK, DENSITY, NEEDED, PREDICTION, SPREAD = "mask", "density", "needed", "prediction", "spread"
+MASK, DENSITY, NEEDED, PATTERN, PREDICTION, SPREAD = "mask", "density", "needed", "pattern", "prediction", "spread"
 
 NO_SIGNAL = np.float32(100)  # Å: the word of ResMap and of the predecessor for "nothing here"
 _SAMPLES = 2**20  # voxels from which the median outside the molecule is taken
@@ -255,7 +255,7 @@ class Summary:
 def bytes_in_memory(grid: Grid, working: Grid) -> int:
     """Return what :func:`prepare` and the net's arrays take when the scratch is in memory.
 
-    A voxel: density 4, needed 1, prediction 4, spread 4, and 8 for both as the predictor gives them.
+    A voxel: density 4, needed 1, pattern 4, prediction 4, spread 4, and 8 for both as the predictor gives them.
     """
     between: Shape = (grid.shape[0], working.shape[1], working.shape[2])
-    return grid.voxels + 4 * math.prod(between) + 21 * working.voxels
+    return grid.voxels + 4 * math.prod(between) + 25 * working.voxels

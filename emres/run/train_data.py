@@ -12,8 +12,9 @@ import numpy as np
 from emres.archive.manifest import SPLITS, DataSet, Row
 from emres.archive.store import Store
 from emres.model.augment import Augmentation
+from emres.model.condition import blind
 from emres.model.contract import working_voxel_size
-from emres.model.cut import Source
+from emres.model.patch_source import Source
 from emres.model.train_plan import TrainPlan
 from emres.run.jobs import hash_of_facts
 from emres.run.masks import slabs
@@ -137,10 +138,8 @@ def training_conditions(stream: PatchStream, most: int = 2000) -> np.ndarray:
     for visit in visits[:most]:
         source = opened.source(visit.row)
         specs = draw_patches(visit, stream.opener.rows[visit.row], opened.cells, epoch)
-        found += [told_of(source, spec, stream.cut) for spec in itertools.islice(specs, each)]
-    conditions = np.stack(found)
-    conditions[:, -2:] = 0
-    return conditions
+        found += [told_of(source, spec, stream.cut)[0] for spec in itertools.islice(specs, each)]
+    return blind(np.stack(found))
 
 
 def dataset_hash(dataset: DataSet) -> str:

@@ -12,10 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
 from emres.volume.blocks import Box
-from emres.volume.boxes import bounding_box
 from emres.volume.grid import Shape
 
 Array = np.ndarray[Any, Any]
@@ -24,8 +23,7 @@ SIDE = 48  # voxels of a window
 CELL = 8  # voxels: as finely as places are chosen
 SHELLS = 43  # 0 is the mean; up to the corners of the cube of frequencies; shell j is j / SIDE per voxel
 NYQUIST = SIDE // 2
-_INSIDE, _BESIDE = 96, 32  # windows at most: a molecule differs from place to place, its surroundings hardly do
-_RING = 3.0  # cells beyond the nearest clear window that still are near
+_INSIDE = 96  # windows at most
 
 
 @dataclass(frozen=True)
@@ -123,25 +121,33 @@ def mean_power(windows: Iterable[Array]) -> tuple[float, ...]:
     -------
     (43,) tuple of float, rounded to six digits; empty if there are no windows
     """
-    total: Array | None = None
-    number = 0
-    for window in windows:
-        shell, hann = _shells(len(window))
-        spectrum = fft.rfftn(window * hann)
-        power = np.square(spectrum.real) + np.square(spectrum.imag)
-        power[..., 1:-1] *= 2  # for the conjugate half
-        sums = np.bincount(shell, weights=power.ravel()) / _counts(len(window)) / _weight(len(window))
-        total = sums if total is None else total + sums
-        number += 1
-    if total is None:
-        return ()
+    powers = window_powers(windows)
+    return rounded(powers.mean(axis=0)) if len(powers) else ()
+
+
+def window_powers(windows: Iterable[Array]) -> Array:
+    """Return the power of every window, shell by shell: (windows, 43) float64. See :func:`mean_power`."""
+    powers = [_power(window) for window in windows]
+    return np.array(powers).reshape(len(powers), SHELLS)
+
+
+def _power(window: Array) -> Array:
     side = len(window)
-    mean = total if side == SIDE else np.interp(np.arange(SHELLS) / SIDE, np.arange(len(total)) / side, total)
-    return tuple(float(f"{value:.6g}") for value in mean / number)
+    shell, hann = _shells(side)
+    spectrum = fft.rfftn(window * hann)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    power[..., 1:-1] *= 2  # for the conjugate half
+    mean = np.bincount(shell, weights=power.ravel()) / _counts(side) / _weight(side)
+    return mean if side == SIDE else np.interp(np.arange(SHELLS) / SIDE, np.arange(len(mean)) / side, mean)
 
 
-def window_places(cells: Array, shape: Shape) -> tuple[list[Box], list[Box]]:
-    """Choose windows in a molecule and beside it.
+def rounded(power: Array) -> tuple[float, ...]:
+    """Return the power of every shell to six digits."""
+    return tuple(float(f"{value:.6g}") for value in power)
+
+
+def molecule_windows(cells: Array, shape: Shape) -> list[Box]:
+    """Choose windows in a molecule.
 
     Parameters
     ----------
@@ -152,39 +158,36 @@ def window_places(cells: Array, shape: Shape) -> tuple[list[Box], list[Box]]:
 
     Returns
     -------
-    two lists of Box
-        At most 96 and 32, of 48^3 voxels; those in the molecule may reach beyond a volume that is smaller, those beside
-        it have 40^3 to 16^3 where the box is tight.
+    list of Box
+        At most 96, of 48^3 voxels, on a lattice; they may reach beyond a volume that is smaller.
     """
-    inside = [_window(index * CELL + CELL // 2 - SIDE // 2, shape) for index in _spread(np.argwhere(cells), _INSIDE)]
-    for side in range(SIDE, CELL, -CELL):
-        found = _spread(_beside(cells, shape, side // CELL), _BESIDE)
-        if len(found):
-            return inside, [_window(index * CELL, shape, side) for index in found]
-    return inside, []
+    places = thinned(np.argwhere(cells), _INSIDE)
+    return [window_at(index * CELL + CELL // 2 - SIDE // 2, shape) for index in places]
 
 
-def _beside(cells: Array, shape: Shape, side: int) -> Array:
-    """Return the first cell of every window of so many cells that is clear of the molecule and near it."""
-    if bounding_box(cells) is None or min(n // CELL for n in shape) < side:
-        return np.empty((0, 3), dtype=int)
-    whole = cells[tuple(slice(n // CELL) for n in shape)]
-    # A maximum over the window that begins at each cell: the filter is centred, so it is moved back.
-    taken = ndimage.maximum_filter(whole, size=side, origin=-(side // 2), mode="constant")
-    taken = taken[tuple(slice(n - side + 1) for n in whole.shape)]
-    distance = ndimage.distance_transform_edt(~whole)[tuple(slice(side // 2, side // 2 + n) for n in taken.shape)]
-    clear = ~taken
-    if not clear.any():
-        return np.empty((0, 3), dtype=int)
-    return np.argwhere(clear & (distance <= distance[clear].min() + _RING))
+def thinned(indices: Array, most: int) -> Array:
+    """Return at most so many indices, those on ever wider cubic lattices: none favours an axis or an end.
+
+    Parameters
+    ----------
+    indices : (n, 3) int
+    most : int
+    """
+    if len(indices) <= most:
+        return indices
+    relative = indices - indices.min(axis=0)
+    for unit in (2**k for k in range(16)):
+        on = relative % unit == 0
+        here = on.all(axis=1)
+        odd = relative // unit % 2
+        # All points of the lattice, every second of them (as on a chess board), every fourth (centred cubes).
+        for chosen in (here, here & (odd.sum(axis=1) % 2 == 0), here & (odd == odd[:, :1]).all(axis=1)):
+            if 0 < chosen.sum() <= most:
+                return np.asarray(indices[chosen])
+    return indices[:: -(-len(indices) // most)]
 
 
-def _spread(indices: Array, most: int) -> Array:
-    """Return at most so many, evenly spread in an order that does not favour any axis."""
-    mixed = indices[np.argsort((indices * (1, 7, 31)).sum(axis=1) % 101, kind="stable")]
-    return mixed[np.unique(np.linspace(0, len(mixed) - 1, most).astype(int))] if len(mixed) else mixed
-
-
-def _window(start: Array, shape: Shape, side: int = SIDE) -> Box:
+def window_at(start: Array, shape: Shape, side: int = SIDE) -> Box:
+    """Return the window that begins at a voxel, moved into a volume as far as it fits."""
     z, y, x = (int(np.clip(a, 0, max(n - side, 0))) for a, n in zip(start, shape, strict=True))
     return Box((z, y, x), (z + side, y + side, x + side))

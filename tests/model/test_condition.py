@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from emres.errors import UsageError
-from emres.model.condition import LENGTH, condition_of
-from emres.volume.spectrum import NYQUIST, SHELLS, Spectra
+from emres.model.condition import KNOWN, LENGTH, SHOWN, TOLD, blind, condition_of, level_at, whitened
+from emres.volume.spectrum import SHELLS, Spectra
 
 FALLING = tuple(float(value) for value in np.logspace(1, -6, SHELLS))
 
@@ -19,11 +20,39 @@ def test_numbers_are_finite_and_of_order_one() -> None:
     assert np.abs(found).max() < 5
 
 
-def test_a_map_without_surroundings_is_told_from_a_masked_one() -> None:
-    tight, masked = condition_of(Spectra(1.5, FALLING)), condition_of(Spectra(1.5, FALLING).masked())
-    assert tight[2 * NYQUIST] == 0
-    assert masked[2 * NYQUIST] == 1
-    np.testing.assert_array_equal(tight[:NYQUIST], masked[:NYQUIST])
+def test_noise_is_known_where_there_is_some_beside_the_molecule() -> None:
+    known, tight = condition_of(Spectra(1.5, FALLING, FALLING)), condition_of(Spectra(1.5, FALLING))
+    assert known[KNOWN] == 1
+    assert tight[KNOWN] == 0
+    np.testing.assert_array_equal(tight, condition_of(Spectra(1.5, FALLING, FALLING).masked()))
+
+
+def test_a_filter_does_not_show_where_the_noise_is_known() -> None:
+    spectra, gain = Spectra(1.5, FALLING, FALLING[::-1]), np.linspace(2, 0.1, SHELLS)
+    one, other = (torch.from_numpy(condition_of(found))[None] for found in (spectra, spectra.filtered(gain)))
+    torch.testing.assert_close(whitened(one), whitened(other), atol=1e-4, rtol=1e-4)
+
+
+def test_a_gain_does_not_show_where_the_noise_is_not_known() -> None:
+    spectra = Spectra(1.5, FALLING)
+    one, other = (torch.from_numpy(condition_of(found))[None] for found in (spectra, spectra.scaled(1.7)))
+    torch.testing.assert_close(whitened(one), whitened(other), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [FALLING, ()])
+def test_blind_leaves_what_the_map_itself_shows(noise: tuple[float, ...]) -> None:
+    spectra = Spectra(1.5, FALLING, noise)
+    told, untold = condition_of(spectra, 4.0, shown=1.2), condition_of(spectra, shown=1.2 if noise else None)
+    np.testing.assert_array_equal(blind(told), untold)
+    np.testing.assert_array_equal(blind(np.stack([told, told])), np.stack([untold, untold]))
+
+
+def test_levels_come_back_as_logarithms_of_voxels() -> None:
+    told = torch.from_numpy(condition_of(Spectra(1.5, FALLING), 6.0, shown=1.2))[None]
+    for place, level in ((SHOWN, 1.2), (TOLD, np.log(6.0 / 1.5))):
+        found, there = level_at(told, place)
+        assert found.item() == pytest.approx(level, abs=1e-6)
+        assert there.item() == 1
 
 
 def test_the_reported_resolution_is_told_or_not() -> None:

@@ -24,7 +24,7 @@ def net() -> ConditionedUNet:
             torch.nn.init.uniform_(module.bias, -0.2, 0.2)
             torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    for layer in (net.film.level, net.film.told, net.film.films):
+    for layer in (net.film.level, net.film.told, net.film.trust, net.film.films):
         torch.nn.init.normal_(layer.weight, std=0.1)
     return net.eval()
 
@@ -36,8 +36,9 @@ def condition() -> torch.Tensor:
 
 def answer(net: ConditionedUNet, density: np.ndarray, condition: torch.Tensor) -> np.ndarray:
     padded = np.pad(density, [(0, -side % 4) for side in density.shape])
+    values = torch.from_numpy(padded)[None, None]
     with torch.inference_mode():
-        result = net(torch.from_numpy(padded)[None, None], condition=condition)[0].numpy()
+        result = net(values, condition=condition, pattern=0.1 * values)[0].numpy()
     return result[(slice(None), *(slice(side) for side in density.shape))]
 
 
@@ -46,7 +47,7 @@ def test_receptive_radius_is_exact(net: ConditionedUNet, condition: torch.Tensor
     reaches = []
     for voxel in range(32, 36):
         density = torch.randn(1, 1, 72, 72, 72, requires_grad=True)
-        net(density, condition=condition)[0, 0, voxel, voxel, voxel].backward()
+        net(density, condition=condition, pattern=density)[0, 0, voxel, voxel, voxel].backward()
         assert density.grad is not None
         reaches.append(np.abs(np.argwhere(density.grad[0, 0].numpy() != 0) - voxel).max())
     assert max(reaches) == net.receptive_radius
@@ -66,7 +67,7 @@ def test_margins_change_what_is_computed_and_not_what_is_answered(net, condition
     density = torch.randn(1, 1, 76, 80, 88)
     where = tuple(slice(a, n - b) for (a, b), n in zip(margins, density.shape[2:], strict=True))
     with torch.inference_mode():
-        whole, part = net(density, condition=condition), net(density, margins, condition)
+        whole, part = net(density, condition=condition, pattern=-density), net(density, margins, condition, -density)
     torch.testing.assert_close(part, whole[(slice(None), slice(None), *where)], rtol=1e-4, atol=1e-5)
 
 
@@ -99,6 +100,28 @@ def test_a_fresh_net_says_what_is_reported_and_nothing_else_that_it_is_told() ->
     assert net(density, condition=torch.from_numpy(falling)[None]).unique().tolist() == [0.0]
     told = net(density, condition=torch.from_numpy(condition_of(spectra, reported=6.0))[None])
     torch.testing.assert_close(told[:, 0].exp() * 1.5, torch.full((1, 8, 8, 8), 6.0))
+
+
+def test_a_fresh_net_says_what_the_local_power_shows_where_the_noise_is_known() -> None:
+    net = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2).eval()
+    torch.nn.init.zeros_(net.head.weight)
+    torch.nn.init.zeros_(net.head.bias)
+    density, pattern = torch.randn(2, 1, 8, 8, 8), 0.1 * torch.randn(2, 1, 8, 8, 8)
+    known, unknown = Spectra(1.5, (1.0,) * SHELLS, (0.5,) * SHELLS), Spectra(1.5, (1.0,) * SHELLS)
+    conditions = np.stack([condition_of(known, shown=1.2), condition_of(unknown, reported=6.0, shown=1.2)])
+    found = net(density, condition=torch.from_numpy(conditions), pattern=pattern)[:, :1]
+    torch.testing.assert_close(found[0], 1.2 + pattern[0])
+    torch.testing.assert_close(found[1], float(np.log(4.0)) + pattern[1])
+
+
+def test_where_map_and_report_disagree_the_level_lies_between() -> None:
+    net = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2).eval()
+    torch.nn.init.zeros_(net.head.weight)
+    torch.nn.init.zeros_(net.head.bias)
+    spectra = Spectra(1.5, (1.0,) * SHELLS, (0.5,) * SHELLS)
+    told = torch.from_numpy(condition_of(spectra, reported=6.0, shown=1.0))[None]
+    level = net(torch.zeros(1, 1, 8, 8, 8), condition=told)[0, 0].unique()
+    assert level.item() == pytest.approx((np.log(4.0) + 1.0) / 2, abs=1e-5)
 
 
 def test_the_default_is_small_enough_to_ship() -> None:

@@ -10,10 +10,12 @@ from scipy import ndimage
 
 from emres.errors import UsageError
 from emres.model.augment import USUAL, Augmentation, placed
-from emres.model.cut import CutPlan, MapFacts, Source, cut
+from emres.model.cut import CutPlan, cut
+from emres.model.patch_source import MapFacts, Source
 from emres.model.patch_spec import PatchSpec
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
+from emres.volume.one_map_fsc import Levels
 from emres.volume.resample import fourier_resample
 from emres.volume.spectrum import SHELLS, Spectra
 from tests.model.conftest import contract
@@ -35,6 +37,12 @@ def source(grid: Grid = GRID, sigma: float = 1.6, **changes: object) -> Source:
     )
 
 
+def levels() -> Levels:
+    """On a lattice of 6 voxels of 1.5 Å over the toy."""
+    values = np.random.default_rng(3).normal(size=(9, 9, 9)).astype(np.float32)
+    return Levels(values, (0, 0, 0), 6, 0.25)
+
+
 def test_all_off_is_what_is_stored_bit_for_bit() -> None:
     toy = source()
     patch = cut(toy, PatchSpec(0, (30.0, 33.0, 27.0)), CutPlan(16, normalise=False))
@@ -45,6 +53,23 @@ def test_all_off_is_what_is_stored_bit_for_bit() -> None:
     normalised = cut(toy, PatchSpec(0, (30.0, 33.0, 27.0)), CutPlan(16))
     np.testing.assert_array_equal(normalised.density, FACTS.normalisation(toy.densities["map"][box]))
     assert {part.dtype for part in patch} == {np.dtype(np.float32)}
+
+
+def test_the_pattern_of_a_patch_is_that_of_the_map_there() -> None:
+    shown, spec = levels(), PatchSpec(0, (30.0, 33.0, 27.0))
+    plan = CutPlan(16, voxel_size=1.5)
+    corner = [centre * 1.06 / 1.5 - 8 for centre in spec.centre]
+    expected = shown.pattern(corner, (16, 16, 16))
+    np.testing.assert_allclose(cut(source(), spec, plan, shown).pattern, expected, atol=1e-6)
+    turned = cut(source(), replace(spec, turn=7, mirrored=True), plan, shown).pattern
+    np.testing.assert_allclose(turned, placed(expected, 7, True), atol=1e-6)
+    assert not cut(source(), spec, plan).pattern.any()
+
+
+def test_on_its_own_voxels_a_map_has_its_pattern_there_too() -> None:
+    shown = levels()
+    patch = cut(source(), PatchSpec(0, (30.0, 33.0, 27.0)), CutPlan(16, normalise=False), shown)
+    np.testing.assert_allclose(patch.pattern, shown.pattern((22, 25, 19), (16, 16, 16)), atol=1e-6)
 
 
 @pytest.mark.parametrize(("native", "wanted", "most"), [(1.06, 1.5, 0.02), (1.9, 1.5, 0.01), (0.65, 1.5, 0.02)])

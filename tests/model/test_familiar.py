@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emres.model.condition import LENGTH
+from emres.model.condition import KNOWN, LENGTH
 from emres.model.familiar import distance_of, familiar_of, unfamiliar
 
 
@@ -16,6 +16,7 @@ def maps(count: int, seed: int) -> np.ndarray:
     values = (
         fixed.normal(size=LENGTH) + rng.normal(size=(count, 5)) @ directions + 0.05 * rng.normal(size=(count, LENGTH))
     )
+    values[:, KNOWN] = 1
     values[:, -2:] = 0
     return values.astype(np.float32)
 

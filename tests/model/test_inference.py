@@ -11,9 +11,11 @@ import pytest
 
 from emres.errors import ModelError, UsageError
 from emres.model import inference
+from emres.model.condition import condition_of
 from emres.model.inference import make_predictor
 from emres.volume.blocks import Box, plan_blocks
 from emres.volume.boxes import cover_mask
+from emres.volume.spectrum import SHELLS, Spectra
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +111,7 @@ def test_fewer_digits_change_the_answer_within_what_is_stated(precision: str) ->
     from emres.archive.registry import find_model
 
     density = np.random.default_rng(4).normal(size=(32, 32, 32)).astype(np.float32)
-    predictor = make_predictor(find_model()).told([0.0] * 52)
+    predictor = make_predictor(find_model()).told(condition_of(Spectra(1.0, (1.0,) * SHELLS), reported=5.0))
     exact, fewer = (each(density, density < 9) for each in (predictor, replace(predictor, precision=precision)))
     for name in ("resolution", "spread"):
         off = np.abs(fewer[name] / exact[name] - 1)

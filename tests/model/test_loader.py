@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 
 from emres.errors import MapError
 from emres.model.augment import USUAL
-from emres.model.cut import CutPlan, Source
+from emres.model.cut import CutPlan
 from emres.model.loader import Batch, PatchStream, StreamPlan, patch_batches, shuffled
+from emres.model.patch_source import Source
 from emres.model.patch_spec import Cells, EpochPlan
 from tests.model.test_cut import source
 from tests.model.test_epoch import Entry

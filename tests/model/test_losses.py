@@ -17,7 +17,8 @@ from tests.model.conftest import contract
 def batch(target: torch.Tensor, weight: torch.Tensor, voxel_size: float = 1.5) -> Batch:
     count = len(target)
     sizes = torch.full((count,), voxel_size)
-    return Batch(torch.zeros_like(target), target, weight, sizes, torch.arange(count), torch.zeros(count, 3))
+    empty = torch.zeros_like(target)
+    return Batch(empty, target, weight, sizes, torch.arange(count), torch.zeros(count, 3), empty)
 
 
 def test_loss_knows_nothing_outside_the_mask() -> None:

@@ -33,10 +33,10 @@ def told_bundle(folder: Path, **changes: object) -> Path:
 
     torch.manual_seed(3)
     net = ConditionedUNet(**ARGUMENTS).eval()
-    for layer in (net.film.level, net.film.told, net.film.films):
+    for layer in (net.film.level, net.film.told, net.film.trust, net.film.films):
         torch.nn.init.normal_(layer.weight, std=0.3)
     torch.nn.init.constant_(net.film.level.bias, 1.4)  # well above two voxels of the map
-    fields = {"name": "told", "architecture": "conditioned_unet", "arguments": ARGUMENTS, "halo": 20}
+    fields = {"name": "told", "architecture": "conditioned_unet", "arguments": ARGUMENTS, "halo": 20, "patterned": True}
     save_bundle(folder, net, contract(**{**fields, "output": WITH_SPREAD, "steps": 2, **changes}), "# told\n")
     return folder
 

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from emres.volume.blocks import Box
-from emres.volume.spectrum import CELL, NYQUIST, SHELLS, SIDE, Spectra, mean_power, shell_counts, window_places
+from emres.volume.spectrum import (
+    CELL,
+    NYQUIST,
+    SHELLS,
+    SIDE,
+    Spectra,
+    mean_power,
+    molecule_windows,
+    shell_counts,
+    thinned,
+)
 
 
 def noise(seed: int, *, scale: float = 1.0) -> np.ndarray:
@@ -62,43 +72,39 @@ def cells() -> np.ndarray:
     return cells
 
 
-def test_windows_beside_a_molecule_hold_none_of_it_and_are_near(cells: np.ndarray) -> None:
+def test_windows_in_a_molecule_hold_some_of_it(cells: np.ndarray) -> None:
     molecule = np.kron(cells, np.ones((CELL,) * 3)).astype(bool)
-    inside, outside = window_places(cells, molecule.shape)
-    assert len(inside) == cells.sum()
-    assert len(outside) == 32
-    assert all(molecule[box.slices].any() for box in inside)
-    assert not any(molecule[box.slices].any() for box in outside)
-    assert all(box.shape == (SIDE,) * 3 for box in (*inside, *outside))
-    assert all(molecule[box.grown(5 * CELL).clipped(molecule.shape).slices].any() for box in outside)
+    windows = molecule_windows(cells, molecule.shape)
+    assert len(windows) == cells.sum()
+    assert all(molecule[box.slices].any() for box in windows)
+    assert all(box.shape == (SIDE,) * 3 for box in windows)
 
 
 def test_windows_stay_in_a_volume_whose_sides_are_no_multiples(cells: np.ndarray) -> None:
     shape = (123, 125, 127)
-    inside, outside = window_places(cells, shape)
-    assert outside
-    assert all(box.clipped(shape) == box for box in (*inside, *outside))
+    assert all(box.clipped(shape) == box for box in molecule_windows(cells, shape))
 
 
-def test_smaller_windows_say_the_same_of_a_tighter_box() -> None:
+@pytest.mark.parametrize("most", [5, 30, 96, 500])
+def test_thinning_leaves_a_lattice_that_favours_no_axis(most: int) -> None:
+    ball = np.argwhere(np.square(np.indices((13, 13, 13)) - 6).sum(axis=0) < 37)
+    chosen = thinned(ball, most)
+    assert most / 3 < len(chosen) <= most
+    turned = chosen[:, [1, 2, 0]]
+    assert {*map(tuple, turned.tolist())} == {*map(tuple, chosen.tolist())}
+
+
+def test_few_are_not_thinned() -> None:
+    line = np.array([[0, 0, k] for k in range(40)])
+    np.testing.assert_array_equal(thinned(line, 40), line)
+    assert 0 < len(thinned(line, 7)) <= 7
+
+
+def test_smaller_windows_say_the_same() -> None:
     power = [mean_power(noise(k, scale=2.0)[:side, :side, :side] for k in range(40)) for side in (16, 24)]
     np.testing.assert_allclose(np.array(power)[:, 4:22], 4.0, rtol=0.1)
-    cells = np.zeros((8, 8, 8), dtype=bool)
-    cells[2:6, 2:6, 2:6] = True
-    outside = window_places(cells, (64, 64, 64))[1]
-    assert {box.shape for box in outside} == {(16, 16, 16)}
-    molecule = np.kron(cells, np.ones((CELL,) * 3)).astype(bool)
-    assert not any(molecule[box.slices].any() for box in outside)
-
-
-def test_a_tight_box_has_no_window_beside_its_molecule() -> None:
-    cells = np.ones((5, 5, 5), dtype=bool)
-    inside, outside = window_places(cells, (40, 40, 40))
-    assert inside
-    assert not outside
 
 
 def test_a_volume_smaller_than_a_window_has_one_that_reaches_beyond() -> None:
-    inside, outside = window_places(np.ones((2, 2, 2), dtype=bool), (16, 16, 16))
-    assert {*inside} == {Box((0, 0, 0), (SIDE,) * 3)}
-    assert not outside
+    windows = molecule_windows(np.ones((2, 2, 2), dtype=bool), (16, 16, 16))
+    assert {*windows} == {Box((0, 0, 0), (SIDE,) * 3)}

@@ -1,0 +1,68 @@
+"""What patches are cut from: an entry, opened, with the numbers of its whole maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emres.volume.density import Normalisation
+from emres.volume.grid import Grid
+from emres.volume.one_map_fsc import Levels
+from emres.volume.resample import Sliceable
+from emres.volume.spectrum import Spectra
+
+
+@dataclass(frozen=True)
+class MapFacts:
+    """Numbers of a whole map, taken once.
+
+    Parameters
+    ----------
+    normalisation : Normalisation
+    spectra : Spectra
+        Of the normalised map on the voxels that patches have.
+    shown : Levels, optional
+        What its local power shows, where its noise is known.
+    usual : Levels, optional
+        What it shows if the noise is what it usually is at the reported resolution.
+    """
+
+    normalisation: Normalisation
+    spectra: Spectra
+    shown: Levels | None = None
+    usual: Levels | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An entry that patches are cut from.
+
+    Parameters
+    ----------
+    name : str
+    grid : Grid
+    densities : mapping
+        ``map`` and ``average`` -> arrays that can be sliced, on the grid.
+    target : array that can be sliced
+        Å, 0 where there is none.
+    facts : mapping
+        ``map`` and ``average`` -> their numbers; asked for only where they are used.
+    valid : (float, float)
+        Å: a target at or beyond either was capped.
+    finest : float
+        Å, the finest resolution in the map.
+    lattice : int
+        Above 0: cubes of that side which have nothing to do with each other.
+    reported : float, optional
+        Å, the resolution reported for the whole map.
+    """
+
+    name: str
+    grid: Grid
+    densities: Mapping[str, Sliceable]
+    target: Sliceable
+    facts: Mapping[str, MapFacts]
+    valid: tuple[float, float] = (0.0, float("inf"))
+    finest: float = 0.0
+    lattice: int = 0
+    reported: float | None = None
