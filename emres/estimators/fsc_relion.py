@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
 
 from emres.errors import UsageError
@@ -34,6 +35,8 @@ from emres.volume.grid import Shape, Triple
 # Error of an FSC read off a window (measured, 95 % of shells), and the change of resolution worth a second look.
 DOUBT = 0.04
 CONSEQUENCE = 1.3
+
+Volume = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def relion_fsc(
@@ -95,29 +98,23 @@ def relion_fsc(
             cure="pass a smaller sampling",
         )
     with side_by_side(halves[0].device) as each:
-        shells = _last_shells([_pad_to_cube(half) for half in halves], spheres, threshold, seed, each)
+        scan = _Scan(spheres, [_pad_to_cube(half) for half in halves], threshold, seed, each)
+        shells = each(scan.last_shell, spheres.centres)
         limits = [min(coarsest, box_size * voxel / max(shell, 1)) for shell in shells]
-        local_resolution = _spread(limits, spheres, halves[0].device, each)[_centred(shape, box_size)]
-        reached, capped = _counted(local_resolution, 2.0001 * voxel, 0.9999 * coarsest, each)
+        local_resolution = _spread(limits, spheres, scan.whole_mask, each)[_centred(shape, box_size)]
+        answer = local_resolution.contiguous().cpu().numpy()
+        reached, capped = _counted(answer, 2.0001 * voxel, 0.9999 * coarsest, each)
     return Estimate(
-        resolution=local_resolution.contiguous().cpu().numpy(),
+        resolution=answer,
         method="fsc",
         definition="relion",
         threshold=threshold,
         window=3 * sampling,
         parameters={"sampling": sampling, "randomise_at": randomise_at, "seed": seed, "points": len(limits)},
         capped_share=capped / max(reached, 1),
-        unresolved_share=1 - reached / local_resolution.numel(),
+        unresolved_share=1 - reached / answer.size,
         limits=(2 * voxel, coarsest),
     )
-
-
-def _last_shells(
-    cubes: list[torch.Tensor], spheres: Spheres, threshold: float, seed: int, each: Callable[..., Iterable[Any]]
-) -> list[int]:
-    """Return the last Fourier shell above the threshold at every centre."""
-    randomised = randomise_phases(cubes, spheres.randomised_shell, seed, each)
-    return list(each(_Scan(spheres, cubes + randomised, threshold).last_shell, spheres.centres))
 
 
 class _Scan:
@@ -126,17 +123,29 @@ class _Scan:
     Parameters
     ----------
     spheres : Spheres
-    volumes : four (n, n, n) float32
-        Both halves, and both with random phases.
+    cubes : two (n, n, n) float32
+        The halves.
     threshold : float
+    seed : int
+        Of the random phases.
+    each : callable
+        What maps the work over the halves.
     """
 
-    def __init__(self, spheres: Spheres, volumes: list[torch.Tensor], threshold: float) -> None:
-        self.spheres, self.volumes, self.threshold = spheres, volumes, threshold
-        side, device = spheres.window, volumes[0].device
+    def __init__(
+        self,
+        spheres: Spheres,
+        cubes: list[torch.Tensor],
+        threshold: float,
+        seed: int,
+        each: Callable[..., Iterable[torch.Tensor]],
+    ) -> None:
+        self.spheres, self.threshold = spheres, threshold
+        self.volumes = cubes + randomise_phases(cubes, spheres.randomised_shell, seed, each)
+        side, device = spheres.window, cubes[0].device
         self._window_mask = spheres.mask(side, (side // 2,) * 3, device)
         self._window_shells = ShellSums.of_window(side, spheres.box_size, device)
-        self._whole_mask = spheres.whole_mask(device)
+        self.whole_mask = spheres.whole_mask(device)
         self._box: dict[int, ShellSums] = {}
         self._lock = Lock()
 
@@ -161,7 +170,7 @@ class _Scan:
 
     def _last_on_the_box(self, centre: Shape, expected: int) -> int:
         """Return the same from the transform of the whole box, of which most is not looked at: first a few shells."""
-        mask, half = self._whole_mask, self.spheres.box_size // 2
+        mask, half = self.whole_mask, self.spheres.box_size // 2
         target, source = overlap(centre, len(mask) // 2, len(mask), self.volumes[0].shape)
         step = max(1, half // 8)
         for last in (*range(step * (expected // step + 1), half, step), half):
@@ -175,7 +184,7 @@ class _Scan:
         """Return the shells of the box up to one."""
         with self._lock:
             if last not in self._box:
-                self._box[last] = ShellSums.of_box(self.spheres.box_size, self._whole_mask.device, last)
+                self._box[last] = ShellSums.of_box(self.spheres.box_size, self.whole_mask.device, last)
         return self._box[last]
 
     def _corrected(self, shells: ShellSums, sphere: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
@@ -192,15 +201,15 @@ def _shells_above(curve: torch.Tensor, threshold: float) -> int:
 
 
 def _spread(
-    limits: list[float], spheres: Spheres, device: torch.device, each: Callable[..., Iterable[Any]]
+    limits: list[float], spheres: Spheres, mask: torch.Tensor, each: Callable[..., Iterable[Any]]
 ) -> torch.Tensor:
     """Return the weighted harmonic mean of the spheres' resolutions at every voxel, 0 where none reaches."""
-    n, centres, mask = spheres.box_size, spheres.centres, spheres.whole_mask(device)
-    mean = torch.empty((n, n, n), device=device)
+    n, centres = spheres.box_size, spheres.centres
+    mean = torch.empty((n, n, n), device=mask.device)
 
     def fill(first: int) -> None:
         part = mean[first : first + SLAB]
-        weight, frequency = torch.zeros((2, *part.shape), device=device)
+        weight, frequency = torch.zeros((2, *part.shape), device=mask.device)
         for (z, y, x), limit in zip(centres, limits, strict=True):
             target, source = overlap((z - first, y, x), len(mask) // 2, len(mask), part.shape)
             weight[target] += mask[source]
@@ -212,17 +221,16 @@ def _spread(
     return mean
 
 
-def _counted(
-    resolution: torch.Tensor, finest: float, coarsest: float, each: Callable[..., Iterable[Any]]
-) -> tuple[int, int]:
+def _counted(resolution: Volume, finest: float, coarsest: float, each: Callable[..., Iterable[Any]]) -> tuple[int, int]:
     """Return how many voxels have an answer, and how many of these are at a limit."""
 
-    def count(part: torch.Tensor) -> tuple[int, int]:
-        reached = int(torch.count_nonzero(part))
-        at_limits = int(torch.count_nonzero((part >= coarsest).logical_or_(part <= finest)))
-        return reached, at_limits - (part.numel() - reached)
+    def count(first: int) -> tuple[int, int]:
+        part = resolution[first : first + SLAB]
+        reached, coarse, fine = (int(np.count_nonzero(x)) for x in (part > 0, part >= coarsest, part <= finest))
+        # Those without an answer are below the finest, too.
+        return reached, coarse + fine - (part.size - reached)
 
-    reached, capped = zip(*each(count, torch.split(resolution, SLAB)), strict=True)
+    reached, capped = zip(*each(count, range(0, len(resolution), SLAB)), strict=True)
     return sum(reached), sum(capped)
 
 

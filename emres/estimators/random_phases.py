@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from emres.estimators.c_random import RAND_MAX, c_rand
-from emres.volume.fourier import radial_frequency
 
 # Coefficients whose phases are drawn at a time: more do not stay in a processor's cache.
 _AT_A_TIME = 100_000
@@ -36,7 +35,7 @@ def randomise_phases(
     list of (n, n, n) float32
     """
     shape = cubes[0].shape
-    kept = torch.nonzero((radial_frequency(shape, 1 / shape[0], str(cubes[0].device)) <= shell - 1e-3).flatten())[:, 0]
+    kept = _kept(shape[0], shell, cubes[0].device)
 
     def turned(number: int) -> torch.Tensor:
         spectrum = torch.fft.rfftn(cubes[number])
@@ -55,6 +54,15 @@ def randomise_phases(
         return volume
 
     return list(each(turned, range(len(cubes))))
+
+
+def _kept(side: int, shell: int, device: torch.device) -> torch.Tensor:
+    """Return where the coefficients lie whose phases stay, in the order of memory."""
+    square = torch.fft.fftfreq(side, 1 / side, device=device).round_().square_()
+    near = torch.nonzero(square <= shell**2)[:, 0]
+    x = near[near <= side // 2]
+    stays = (square[near][:, None, None] + square[near][:, None] + square[x]).sqrt_() <= shell - 1e-3
+    return ((near[:, None, None] * side + near[:, None]) * (side // 2 + 1) + x)[stays]
 
 
 def _with_gaps(gaps: list[int], count: int, seed: int, number: int) -> torch.Tensor:
