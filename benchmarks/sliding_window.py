@@ -29,7 +29,7 @@ from emres.model.unet import TwoLevelUNet
 from emres.run.map_spectra import prepare_for
 from emres.run.masks import mask_slabs
 from emres.run.predict import PredictJob, predict_job
-from emres.run.prepare import DENSITY, NEEDED
+from emres.run.prepare import DENSITY, NEEDED, PATTERN
 
 Array = np.ndarray[Any, Any]
 
@@ -79,8 +79,9 @@ class Prepared:
 
     def __init__(self, job: PredictJob) -> None:
         scratch, source = MemoryScratch(), job.group.pyramid()
-        prepare_for(job.contract, source, mask_slabs(source, job.mask, None), job.grids[1], scratch, job.reported, job.model)
-        self.density, self.needed = scratch.open(DENSITY), scratch.open(NEEDED)
+        mask = mask_slabs(source, job.mask, None)
+        prepare_for(job.contract, source, mask, job.grids[1], scratch, job.reported, job.model)
+        self.density, self.needed, self._pattern = map(scratch.open, (DENSITY, NEEDED, PATTERN))
         self._condition = scratch.notes()["condition"]
         self._predictor = replace(job.predictor, with_spread=False).told(self._condition)
         bundle = open_bundle(job.model)
@@ -89,9 +90,10 @@ class Prepared:
         self._range, self._voxel_size = bundle.contract.valid_range, job.grids[1].voxel_size[0]
 
     def _told(self, windows: torch.Tensor) -> torch.Tensor:
-        """Run the net on windows, (n, 1, z, y, x), with what it is told of the map; MONAI knows of no margins."""
+        """Run the net on windows of density and pattern, (n, 2, z, y, x), with what it is told of the map."""
         condition = torch.tensor([self._condition]).expand(len(windows), -1)
-        return torch.as_tensor(self._net(windows, condition=condition))
+        density, pattern = windows.split(1, 1)  # MONAI knows of no margins
+        return torch.as_tensor(self._net(density, condition=condition, pattern=pattern))
 
     def whole(self) -> Array:
         """Return what the net says of the whole box in one go, Å."""
@@ -110,14 +112,14 @@ class Prepared:
 
     def ours(self) -> Array:
         """Return what our blocks say, Å."""
-        return self._predictor(self.density, self.needed)
+        return self._predictor(self.density, self.needed, self._pattern)
 
     def distance(self, one: Array, other: Array) -> float:
         """Return the mean absolute difference in the molecule, Å."""
         return float(np.abs(one - other)[self.needed].mean())
 
     def _input(self) -> torch.Tensor:
-        return torch.from_numpy(self.density)[None, None]
+        return torch.from_numpy(np.stack([self.density, self._pattern]))[None]
 
     def _in_angstrom(self, answer: torch.Tensor) -> Array:
         return np.asarray(answer[0, 0].exp().clamp(*self._range) * self._voxel_size)
