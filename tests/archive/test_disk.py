@@ -69,7 +69,9 @@ def test_every_writer_tells_of_a_disk_that_refuses(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr("zarr.storage._local._put", refuse)
+        # Through Zarr, and past it.
+        for way in ("zarr.storage._local._put", "pathlib.Path.write_bytes", "pathlib.Path.write_text"):
+            patched.setattr(way, refuse)
         with pytest.raises(StoreError, match="cannot be written"):
             write(store)
     assert files_in(tmp_path) == before
