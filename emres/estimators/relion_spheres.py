@@ -48,7 +48,7 @@ class Spheres:
 
     @property
     def window(self) -> int:
-        """Side of a window that holds a sphere, a length that transforms fast: even, of twos and threes (with a five in it, half as fast)."""
+        """Side of a window that holds a sphere: even, of twos and threes; a five costs transforms half as much again."""
         side = 2 * math.ceil(self.radius + CUT_EDGE * self.edge) + 1
         return min(self.box_size, next(n for n in itertools.count(side + side % 2, 2) if _is_smooth(n)))
 

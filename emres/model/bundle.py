@@ -131,7 +131,7 @@ def self_test_statistics(net: nn.Module) -> dict[str, float]:
 
 
 def save_bundle(folder: Path | str, net: nn.Module, contract: Contract, card: str) -> Contract:
-    """Write a bundle; the hash and the self-test numbers are filled in.
+    """Write a bundle; the hash, the self-test numbers and whether the net reads a pattern are filled in.
 
     Parameters
     ----------
@@ -155,7 +155,8 @@ def save_bundle(folder: Path | str, net: nn.Module, contract: Contract, card: st
         {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     )
     digest = hashlib.sha256(weights).hexdigest()
-    record = asdict(contract) | {"weights_sha256": digest, "self_test": self_test_statistics(net)}
+    facts = {"weights_sha256": digest, "self_test": self_test_statistics(net)}
+    record = asdict(contract) | facts | {"patterned": bool(getattr(net, "patterned", False))}
     written = Contract.from_json(json.dumps(record))
     files = {WEIGHTS_FILE: weights, CARD_FILE: card.encode(), CONTRACT_FILE: written.to_json().encode()}
     for name, content in files.items():

@@ -66,6 +66,8 @@ class Contract:
         0 for a net that sees a map as a whole. Above: it sees cubes of that side alone, on the map's own voxels,
         in a box padded with zeros to a power of two; nothing is resampled or clipped, and 100 stands where the
         density is not above 0.
+    patterned : bool
+        Whether it reads what the local power shows, beside the density: :mod:`emres.volume.one_map_fsc`.
     format_version : int
     """
 

@@ -97,7 +97,6 @@ def contract_for(plan: TrainPlan, net: nn.Module, folder_name: str) -> Contract:
             **named, voxel_size=plan.voxel_size or 1.0, octaves=plan.octaves, steps=plan.octave_steps,
             halo=-(-radius // multiple) * multiple, valid_range=plan.valid_range, bytes_per_voxel=bytes_per_voxel(net),
             output=WITH_SPREAD if getattr(net, "conditioned", False) else LOG_VOXELS,
-            patterned=bool(getattr(net, "patterned", False)),
         )  # fmt: skip
     return Contract.from_json(made.to_json(), "the plan")  # which checks it: now, not when all is learnt
 
