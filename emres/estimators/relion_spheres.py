@@ -48,7 +48,7 @@ class Spheres:
 
     @property
     def window(self) -> int:
-        """Side of a window that holds a sphere: even, of twos and threes; a five costs transforms half as much again."""
+        """Side of a window that holds a sphere: even, of twos and threes; a five costs a half more."""
         side = 2 * math.ceil(self.radius + CUT_EDGE * self.edge) + 1
         return min(self.box_size, next(n for n in itertools.count(side + side % 2, 2) if _is_smooth(n)))
 
