@@ -111,7 +111,8 @@ def test_real_maps_all_come_though_a_job_is_killed_by_its_walltime(slurm: str, t
         if until(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 2, 120):
             job = queue()[0].split()[0]
             subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=1"], check=True)
-            killed.append(job)
+            # Soon, while SLURM still knows: it forgets jobs after minutes.
+            killed.append(job if until(lambda: state(job) == "TIMEOUT", 240) else f"{job} was {state(job)!r}")
 
     with connect(f"{slurm},jobs=2") as client:
         thread = threading.Thread(target=shorten)
@@ -119,7 +120,7 @@ def test_real_maps_all_come_though_a_job_is_killed_by_its_walltime(slurm: str, t
         plan = BatchPlan(store, export=tmp_path / "out")
         outcomes = {outcome.name: outcome for outcome in run_batch(names, plan, client)}
         thread.join()
-        assert state(killed[0]) == "TIMEOUT"
+        assert killed[0].isdecimal(), killed
         pids = list(client.run(os.getpid, on_error="ignore").values())
     assert {outcome.status for outcome in outcomes.values()} == {"done"}, outcomes
     assert len(list((tmp_path / "out").glob("*.mrc"))) == len(names)
