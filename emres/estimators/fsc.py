@@ -27,9 +27,10 @@ from emres.errors import MapError, UsageError
 from emres.estimators.estimate import Estimate
 from emres.estimators.side_by_side import Each, side_by_side
 from emres.estimators.slab_transform import SLAB, half_complex
-from emres.estimators.window_blur import HANN_SIGMA, SKIRT_SHARE, WindowBlur
+from emres.estimators.window_blur import WindowBlur
 from emres.volume.fourier import as_tensor, voxel_sizes
 from emres.volume.grid import Triple
+from emres.volume.local_window import HANN_SIGMA, SKIRT_SHARE, default_window
 
 # Shells are Gaussians, the best compromise between a sharp shell and a short reach in space: their sigma, and their
 # distance, in units of 1 / window. At half a shell's width a crossing is found where it is, not at the next shell.
@@ -166,17 +167,6 @@ def _in_range(half: torch.Tensor, name: str) -> torch.Tensor:
     # By a power of two, which rounds nothing.
     exponent = math.frexp(max(-low, high))[1]
     return half if abs(exponent) < _SAFE_EXPONENT else torch.ldexp(half, torch.tensor(-exponent))
-
-
-def default_window(voxel_size: float, resolution: float | None = None) -> float:
-    """Return a window in Å: 30 Å, at least 17 voxels, at least 7 times the global resolution.
-
-    Examples
-    --------
-    >>> default_window(1.0), default_window(3.0), default_window(1.0, resolution=8.0)
-    (30.0, 51.0, 56.0)
-    """
-    return max(30.0, 17 * voxel_size, 7 * (resolution or 0.0))
 
 
 def _check(threshold: float, window: float, finest: float) -> None:

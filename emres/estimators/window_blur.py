@@ -17,16 +17,8 @@ import torch
 from emres.estimators.side_by_side import Each
 from emres.estimators.slab_transform import SLAB
 from emres.volume.grid import Triple
+from emres.volume.local_window import AVERAGE_BREADTH, HANN_SIGMA, SKIRT_BREADTH, SKIRT_SHARE
 
-# Standard deviation of a Hann window, in units of its full width.
-HANN_SIGMA = math.sqrt(1 / 12 - 1 / (2 * math.pi**2))
-# The skirt of the window: times as broad as its core, share of its weight. Both, and the width of the last average
-# in units of the core's sigma, are where agreement with RELION and with cctbx is best on simulated half maps
-# (tests/estimators/test_agreement.py); a breadth of 3-4 is within 0.01 in Spearman of it. The broader the skirt, the
-# farther strong signal tells on voxels that have none.
-SKIRT_BREADTH = 3.5
-SKIRT_SHARE = 0.3
-AVERAGE_BREADTH = 1.6
 # Distance of the coarse grid's points, and how far they reach beyond the faces, in sigma of the core.
 _STEP, _MARGIN = 0.65, 2.1
 

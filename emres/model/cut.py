@@ -22,7 +22,7 @@ from emres.volume.density import Normalisation
 from emres.volume.grid import Grid, Shape, Triple
 from emres.volume.local_resample import sinc_matrix, sinc_reach
 from emres.volume.one_map_fsc import Levels
-from emres.volume.resample import Matrix, Sliceable, apply_matrices, linear_matrix
+from emres.volume.resample import Matrix, Sliceable, apply_matrices, linear_matrix, read_box
 
 Array = np.ndarray[Any, Any]
 Slices = tuple[slice, slice, slice]
@@ -124,9 +124,10 @@ def cut(source: Source, spec: PatchSpec, plan: CutPlan, levels: Levels | None = 
 def _pattern(source: Source, spec: PatchSpec, plan: CutPlan, levels: Levels | None) -> Array:
     if levels is None:
         return np.zeros((plan.side,) * 3, dtype=np.float32)
-    starts = _starts(spec, plan, _steps(source, plan), plan.side // 2)
+    steps = _steps(source, plan)
+    starts = _starts(spec, plan, steps, plan.side // 2)
     # The levels lie on the voxels that the whole map has where it is resampled to those of patches.
-    return levels.pattern([a / s for a, s in zip(starts, _steps(source, plan), strict=True)], (plan.side,) * 3)
+    return levels.pattern([a / s for a, s in zip(starts, steps, strict=True)], (plan.side,) * 3)
 
 
 def _steps(source: Source, plan: CutPlan) -> list[float]:
@@ -153,7 +154,7 @@ def _box(source: Source, spec: PatchSpec, plan: CutPlan, context: int) -> tuple[
     seen = _seen(source.grid, inner, steps, plan.side)
     if native:
         box = Box(_shape(starts), _shape(a + side for a in starts))
-        density, target = _read(values, box, norm.centre), _read(source.target, box)
+        density, target = read_box(values, box, norm.centre), read_box(source.target, box)
         return norm(density) if plan.normalise else density, target, seen
     # What the map goes on with beyond its faces is what it is centred on: 0, once it is normalised.
     density = apply_matrices(*_around(values, starts, steps, side, "sinc", norm.centre))
@@ -172,24 +173,13 @@ def _around(
         _matrix(kind, b - a, side, step, round(start - a, 9))
         for a, b, step, start in zip(first, last, steps, starts, strict=True)
     )
-    return _read(values, Box(_shape(first), _shape(last)), beyond), (z, y, x)
+    return read_box(values, Box(_shape(first), _shape(last)), beyond), (z, y, x)
 
 
 @lru_cache(maxsize=64)
 def _matrix(kind: str, n: int, m: int, step: float, offset: float) -> Matrix:
     """Return a matrix; the patches of a map share a few, whose centres lie on voxels."""
     return sinc_matrix(n, m, step, offset) if kind == "sinc" else linear_matrix(n, m, step, offset)
-
-
-def _read(values: Sliceable, box: Box, beyond: float = 0.0) -> Array:
-    """Return a box, which may reach beyond the faces of an array."""
-    inner = box.clipped(_shape(values.shape))
-    if inner == box:
-        return np.asarray(values[box.slices], dtype=np.float32)
-    part = np.full(box.shape, beyond, dtype=np.float32)
-    if min(inner.shape) > 0:
-        part[inner.within(box).slices] = values[inner.slices]
-    return part
 
 
 def _seen(grid: Grid, starts: list[float], steps: list[float], side: int) -> Slices:
@@ -230,7 +220,7 @@ def _cube(source: Source, spec: PatchSpec, plan: CutPlan) -> tuple[Array, Array,
         raise UsageError(f"the cubes of {source.name} are larger than a patch", got=f"{side}", expected=f"{lattice}")
     first = [int(c) // lattice * lattice for c in spec.centre]
     box = Box(_shape(first), _shape(a + lattice for a in first))
-    density, target = _read(source.densities[spec.density], box), _read(source.target, box)
+    density, target = read_box(source.densities[spec.density], box), read_box(source.target, box)
     if plan.normalise:
         density = source.facts[spec.density].normalisation(density)
     before = (side - lattice) // 2

@@ -25,7 +25,7 @@ from emres.model.out_of_memory import free_cached, halved, is_out_of_memory
 from emres.model.unet import Margins, TwoLevelUNet
 from emres.volume.blocks import Box
 from emres.volume.boxes import cover_mask
-from emres.volume.grid import Shape
+from emres.volume.resample import read_box
 
 Array = np.ndarray[Any, Any]
 
@@ -156,7 +156,7 @@ class BlockPredictor:
         """Return Å in a box, which may reach beyond the far faces: the resolution, and its spread if that is wanted."""
         padded = Box((0, 0, 0), inputs[0].shape).aligned(contract.multiple)
         read = box.grown(contract.halo).clipped(padded.shape)
-        density, *pattern = (_padded_read(part, read) for part in inputs if part is not None)
+        density, *pattern = (read_box(part, read) for part in inputs if part is not None)
         told: dict[str, Any] = {"condition": [self.condition]} if contract.conditioned else {}
         if contract.patterned and pattern:
             told["pattern"] = pattern[0][None, None]
@@ -222,21 +222,6 @@ def _only(mask: Array, core: Box) -> Array:
     inside = np.zeros_like(mask)
     inside[core.slices] = mask[core.slices]
     return inside
-
-
-def _padded_read(density: Array, read: Box) -> Array:
-    """Return a box of the density, zeros where it reaches beyond the far faces."""
-    held = density[read.clipped(density.shape).slices]
-    if held.shape == read.shape:
-        return held
-    padded = np.zeros(read.shape, dtype=np.float32)
-    padded[Box((0, 0, 0), _shape(held)).slices] = held
-    return padded
-
-
-def _shape(values: Array) -> Shape:
-    z, y, x = values.shape
-    return z, y, x
 
 
 def _margins(box: Box, read: Box) -> Margins:

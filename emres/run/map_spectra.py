@@ -22,9 +22,11 @@ from emres.volume.background import background_power, trusted
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid, Shape
+from emres.volume.local_window import default_window
 from emres.volume.masking import block_any
-from emres.volume.one_map_fsc import Levels, local_levels, shown_resolution, usual_noise, window_width
+from emres.volume.one_map_fsc import Levels, local_levels, shown_resolution, usual_noise
 from emres.volume.pyramid import Pyramid
+from emres.volume.resample import read_box
 from emres.volume.spectrum import CELL, SIDE, Spectra, mean_power, molecule_windows
 
 Array = np.ndarray[Any, Any]
@@ -71,13 +73,7 @@ class Molecule:
 
     def read(self, box: Box) -> Array:
         """Return a box of the density, zeros where it reaches beyond the faces."""
-        inner = box.clipped(self.working.shape)
-        if inner == box:
-            return np.asarray(self.density[box.slices], dtype=np.float32)
-        part = np.zeros(box.shape, dtype=np.float32)
-        if min(inner.shape) > 0:
-            part[inner.within(box).slices] = self.density[inner.slices]
-        return part
+        return read_box(self.density, box)
 
     def spectra(self) -> Spectra:
         """Return the power in the molecule and that of the noise in it."""
@@ -106,7 +102,7 @@ class Molecule:
         finest : float
             Voxel size of the map, Å.
         """
-        width = window_width(finest, resolution) / self.working.voxel_size[0]
+        width = default_window(finest, resolution) / self.working.voxel_size[0]
         width = int(np.clip(4 * round(width / 4), *_WIDTHS))
         return local_levels(self.read, self.cells, self.working.shape, noise, width)
 

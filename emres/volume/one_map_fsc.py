@@ -23,6 +23,7 @@ from scipy import fft, ndimage
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Shape
+from emres.volume.local_window import AVERAGE_BREADTH, HANN_SIGMA, SKIRT_BREADTH, SKIRT_SHARE
 from emres.volume.resample import apply_matrices
 from emres.volume.spectrum import CELL, SHELLS, SIDE, Spectra
 
@@ -30,9 +31,7 @@ Array = np.ndarray[Any, Any]
 Read = Callable[[Box], Array]
 
 RATIO = (1 + 1 / 7) / (1 - 1 / 7)  # of the powers, where the FSC is 1/7
-# Standard deviations, in units of a window's width, of a Hann taper and of its square, which weighs power.
-_HANN, _HANN_SQUARE = 0.1808, 0.1414
-_SKIRT_SHARE, _SKIRT, _MEAN = 0.3, 3.5, 1.6  # as the dense local FSC has them; breadths in units of the core
+_HANN_SQUARE = 0.1414  # standard deviation, in widths of a window, of the square of a Hann taper, which weighs power
 _STEPS = 4  # windows begin so often within one width: their squared tapers add up to a constant
 _PLACES = 2**20  # windows at most, about: memory
 _SHELL, _SHELL_WIDTH = 0.5, 0.4  # distance and sigma of shells, in coefficients of a window
@@ -94,11 +93,6 @@ class Levels:
 def _interpolation(n: int, m: int, start: float, step: int) -> Array:
     at = np.clip((start + np.arange(n)) / step, 0, m - 1)
     return np.asarray(np.maximum(1 - np.abs(at[:, None] - np.arange(m)), 0), dtype=np.float32)
-
-
-def window_width(voxel_size: float, resolution: float) -> float:
-    """Return the width of the windows, Å, that the dense local FSC has on a map of this sampling and resolution."""
-    return max(30.0, 17 * voxel_size, 7 * resolution)
 
 
 def shown_resolution(spectra: Spectra) -> float:
@@ -263,8 +257,8 @@ def _share_within(start: Shape, count: Shape, shape: Shape, step: int, width: in
 def _crossings(powers: Array, there: Array, noise: tuple[float, ...], step: int, width: int) -> Array:
     """Return where the power first comes down to 4/3 of the noise, 1/voxel, and its mean over neighbours."""
     frequencies, held = _frequencies(width), there.astype(np.float32)
-    sigma = _HANN * width / step
-    near, far = (math.sqrt((part * sigma) ** 2 - (_HANN_SQUARE * width / step) ** 2) for part in (1, _SKIRT))
+    sigma = HANN_SIGMA * width / step
+    near, far = (math.sqrt((part * sigma) ** 2 - (_HANN_SQUARE * width / step) ** 2) for part in (1, SKIRT_BREADTH))
     shares = [_blurred(held, breadth) for breadth in (near, far)]
     expected = np.interp(frequencies, np.arange(SHELLS) / SIDE, noise)
     told = np.flatnonzero(expected > _NOTHING * expected.max())
@@ -275,14 +269,14 @@ def _crossings(powers: Array, there: Array, noise: tuple[float, ...], step: int,
     for k in range(last + 1):
         masked = np.where(there, powers[k], 0)
         core, skirt = (_blurred(masked, breadth) / part for breadth, part in zip((near, far), shares, strict=True))
-        ratio = ((1 - _SKIRT_SHARE) * core + _SKIRT_SHARE * skirt) / np.float32(max(expected[k], 1e-30))
+        ratio = ((1 - SKIRT_SHARE) * core + SKIRT_SHARE * skirt) / np.float32(max(expected[k], 1e-30))
         falls = above & (ratio < RATIO)
         earlier = frequencies[max(k - 1, 0)]
         part: Array = np.clip((before - RATIO) / np.maximum(before - ratio, 1e-6), 0, 1) if k else np.ones_like(ratio)
         found = np.where(falls, earlier + part * (frequencies[k] - earlier), found)
         above &= ~falls
         before = ratio
-    mean = _MEAN * sigma
+    mean = AVERAGE_BREADTH * sigma
     return np.clip(_blurred(np.where(there, found, 0), mean) / _blurred(held, mean), 1 / 64, 0.5)
 
 

@@ -16,7 +16,8 @@ from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid, Shape
 
-Matrix = np.ndarray[Any, np.dtype[np.float32]]
+Volume = np.ndarray[Any, np.dtype[np.float32]]
+Matrix = Volume
 Slices = tuple[slice, slice, slice]
 
 
@@ -31,6 +32,31 @@ class Sliceable(Protocol):
     def __getitem__(self, where: Any) -> Any:
         """Return the part as a numpy array."""
         ...
+
+
+def read_box(values: Sliceable, box: Box, beyond: float = 0.0) -> Volume:
+    """Return a box of a volume as float32, which may reach beyond its faces.
+
+    Parameters
+    ----------
+    values : Sliceable
+    box : Box
+    beyond : float
+        What stands there.
+
+    Examples
+    --------
+    >>> read_box(np.ones((2, 2, 2)), Box((0, 0, 1), (1, 1, 4)))
+    array([[[1., 0., 0.]]], dtype=float32)
+    """
+    z, y, x = values.shape
+    inner = box.clipped((z, y, x))
+    if inner == box:
+        return np.asarray(values[box.slices], dtype=np.float32)
+    part = np.full(box.shape, beyond, dtype=np.float32)
+    if min(inner.shape) > 0:
+        part[inner.within(box).slices] = values[inner.slices]
+    return part
 
 
 def fourier_matrix(n: int, m: int, step: float, offset: float = 0.0) -> Matrix:

@@ -10,8 +10,9 @@ from scipy.stats import spearmanr
 from emres.estimators.fsc import dense_fsc
 from emres.volume import one_map_fsc
 from emres.volume.blocks import Box
+from emres.volume.local_window import default_window
 from emres.volume.masking import block_any
-from emres.volume.one_map_fsc import Levels, local_levels, shown_resolution, usual_noise, window_width
+from emres.volume.one_map_fsc import Levels, local_levels, shown_resolution, usual_noise
 from emres.volume.spectrum import SHELLS, Spectra
 
 SIDE, WIDTH = 96, 24
@@ -163,4 +164,4 @@ def test_usual_noise_is_three_quarters_of_the_power_at_the_resolution_and_all_of
 
 
 def test_windows_are_as_wide_as_those_of_the_dense_fsc() -> None:
-    assert [window_width(*pair) for pair in ((1.0, 3.0), (2.0, 3.0), (1.0, 8.0))] == [30.0, 34.0, 56.0]
+    assert [default_window(*pair) for pair in ((1.0, 3.0), (2.0, 3.0), (1.0, 8.0))] == [30.0, 34.0, 56.0]
