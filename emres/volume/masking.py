@@ -12,19 +12,26 @@ from emres.volume.grid import Triple
 
 Array = np.ndarray[Any, Any]
 
-_SMOOTHING = 4.0  # Å: the scale on which a molecule differs from its solvent
+# Å: the scale on which a molecule differs from its solvent, and more where strong noise hides that.
+_SMOOTHINGS = (4.0, 6.0, 9.0, 13.0)
 _SHARE_OF_TOP = 0.05  # of the highest smoothed density
 _NOISE_SDS = 4.0
 _ALIKE_SDS = 0.5  # of the noise: as well as its mean is known from the faces
 _SMALL_OFFSET = 0.1  # of the highest smoothed density: up to here the share of it is above the solvent anyway
+# Of the highest smoothed density: noise above it may be none; hides the molecule; leaves nothing of it.
+_DOUBTFUL, _STRONG, _NOT_ALL = 0.2, 0.3, 0.5
+_GAIN = 0.95  # a molecule stands out the more from its noise, the more both are smoothed
 _DUST = 0.01  # of the largest piece
+_BALL = 0.97  # share of a ball that must differ from what fills the corners, so that it is a particle's sphere
+_RIM = (0.7, 0.85)  # of its radius: beyond the molecule, and not yet faded
 
 
 def automatic_mask(values: Array, voxel_size: Triple) -> Array:
     """Find the molecule without being told a contour level.
 
-    Smoothed density above a twentieth of its maximum and above the noise at the faces of the box; where most of the
-    box is one exact value (a masked map), only where the map differs from it; without dust.
+    Smoothed density above a twentieth of its maximum and above the noise at the faces of the box, or near the edge of
+    the particle's sphere, if there is one; where most of the box is one exact value (a masked map), only where the map
+    differs from it; without dust.
 
     Parameters
     ----------
@@ -48,15 +55,10 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
 
 
 def _above_solvent(values: Array, voxel_size: Triple) -> Array:
-    sigma = [max(_SMOOTHING / size, 1.2) for size in voxel_size]
-    smooth = ndimage.gaussian_filter(values.astype(np.float32, copy=False), sigma)
-    mean, deviation = _noise(smooth)
-    top = float(smooth.max())
-    # What the faces and most voxels have alike is noise round an offset, not a molecule that reaches the faces.
-    mode, width = _mode(smooth)
-    alike = abs(mode - mean) <= _ALIKE_SDS * deviation + width
-    offset = mean if alike and abs(mean) > _SMALL_OFFSET * abs(top) else 0.0
-    top -= offset
+    """Return where the smoothed density is above the solvent; where strong noise hides that, smoothed the more."""
+    rim = _sphere_rim(values)
+    density = values.astype(np.float32) - (0 if rim is None else values.flat[0])
+    above, noise, top = _judged(density, _SMOOTHINGS[0], voxel_size, rim)
     if not top > 0 or float(values.min()) == float(values.max()):
         raise MapError(
             "no molecule was found in the map",
@@ -64,21 +66,76 @@ def _above_solvent(values: Array, voxel_size: Triple) -> Array:
             expected="positive density",
             cure="pass --mask none, or a mask file",
         )
-    threshold, noise = _SHARE_OF_TOP * top, mean - offset + _NOISE_SDS * deviation
-    # A molecule that touches most of the faces (a tight crop) is not noise.
-    if noise <= 4 * threshold:
-        threshold = max(threshold, noise)
-    return np.asarray(smooth - offset > threshold)
+    if noise <= _STRONG * top:
+        return np.asarray(above > max(_SHARE_OF_TOP * top, noise))
+    best, share = above > _SHARE_OF_TOP * top, min(_NOT_ALL, _GAIN * noise / top)
+    for smoothing in _SMOOTHINGS[1:]:
+        above, noise, top = _judged(density, smoothing, voxel_size, rim)
+        if not 0 < noise < share * top:
+            break  # it gains nothing any more
+        best, share = above > noise, noise / top
+        if share <= _STRONG:
+            break
+    return np.asarray(best)
 
 
-def _noise(smooth: Array) -> tuple[float, float]:
-    """Return mean and standard deviation of the noise, judged by the faces of the box: a map may be offset.
+def _judged(density: Array, smoothing: float, voxel_size: Triple, rim: Array | None) -> tuple[Array, float, float]:
+    """Return smoothed density without its offset, what noise reaches in it (0: none shows), and what the highest is."""
+    smooth = ndimage.gaussian_filter(density, [max(smoothing / size, 1.2) for size in voxel_size])
+    beside = _faces(smooth) if rim is None else smooth[rim]
+    mean, deviation = _noise(beside)
+    offset = _offset(smooth, mean, deviation) if rim is None else 0.0
+    above, noise = smooth - np.float32(offset), mean - offset + _NOISE_SDS * deviation
+    top = float(above.max())
+    # A molecule that touches most of the faces (a tight crop), or fills its sphere, is not noise.
+    if noise > _DOUBTFUL * top and not _all_noise(beside, mean, offset, top):
+        noise = 0.0
+    return above, noise, top
 
-    Both come from the lowest quarter of the faces, as a molecule may touch the rest: a twentieth of Gaussian noise
-    lies 1.645 standard deviations below its mean, and a quarter 0.674.
+
+def _offset(smooth: Array, mean: float, deviation: float) -> float:
+    """Return what a map is offset by: its noise lies round it, and it is no small share of the highest density."""
+    # What the faces and most voxels have alike is noise round an offset, not a molecule that reaches the faces.
+    mode, width = _mode(smooth)
+    alike = abs(mode - mean) <= _ALIKE_SDS * deviation + width
+    return mean if alike and abs(mean) > _SMALL_OFFSET * abs(float(smooth.max())) else 0.0
+
+
+def _all_noise(beside: Array, mean: float, offset: float, top: float) -> bool:
+    """Whether what lies beside a molecule is noise: as far from its mean above as below, and round nothing."""
+    low, high = np.quantile(beside, (0.25, 0.75)) - mean
+    return bool(high < -2 * low and mean - offset < _STRONG * top)
+
+
+def _faces(values: Array) -> Array:
+    return np.concatenate([np.ravel(np.take(values, k, axis=axis)) for axis in range(3) for k in (0, -1)])
+
+
+def _sphere_rim(values: Array) -> Array | None:
+    """Return the voxels near the edge of a particle's sphere, which the box may cut; None if the map has none.
+
+    Beyond it the map is one exact value: the faces of the box say nothing of the noise.
     """
-    faces = np.concatenate([np.ravel(np.take(smooth, k, axis=axis)) for axis in range(3) for k in (0, -1)])
-    twentieth, quarter = (float(value) for value in np.quantile(faces, (0.05, 0.25)))
+    there = values != values.flat[0]
+    if not (values[np.ix_(*((0, -1) for _ in range(3)))] == values.flat[0]).all() or not there.any():
+        return None
+    along = (np.linspace(-1, 1, n, dtype=np.float32) * (n / max(values.shape)) for n in values.shape)
+    z, y, x = (np.square(line) for line in along)
+    square = z[:, None, None] + y[:, None] + x
+    radius = float(square[there].max()) ** 0.5
+    if there[square < (_BALL * radius) ** 2].mean() < _BALL:
+        return None
+    low, high = ((share * radius) ** 2 for share in _RIM)
+    return np.asarray((square > low) & (square < high))
+
+
+def _noise(beside: Array) -> tuple[float, float]:
+    """Return mean and standard deviation of the noise beside a molecule: a map may be offset.
+
+    Both come from the lowest quarter of the smoothed density there, as a molecule may reach the rest: a twentieth of
+    Gaussian noise lies 1.645 standard deviations below its mean, and a quarter 0.674.
+    """
+    twentieth, quarter = (float(value) for value in np.quantile(beside, (0.05, 0.25)))
     deviation = (quarter - twentieth) / (1.645 - 0.674)
     return quarter + 0.674 * deviation, deviation
 

@@ -104,6 +104,20 @@ def test_the_mask_of_a_particle_in_a_sphere_does_not_move_with_an_offset(simulat
     assert (one & other).sum() > 0.95 * (one | other).sum()
 
 
+@pytest.mark.parametrize("radius", [0.97, 1.3], ids=["whole", "cut by the box"])
+def test_noise_in_a_particles_sphere_is_no_molecule(radius: float) -> None:
+    """Strong noise, that ends at a soft sphere: the faces are 0, and it rises above a twentieth of the highest."""
+    z, y, x = np.ogrid[-1:1:60j, -1:1:60j, -1:1:60j]
+    distance = np.sqrt(z**2 + y**2 + x**2)
+    rng = np.random.default_rng(1)
+    ball = (distance < 0.3) * 1.0
+    noise = ndimage.gaussian_filter(rng.normal(size=ball.shape), 1.0)
+    noisy = ball + 0.3 * noise / noise.std()
+    inside = noisy * np.clip((radius - distance) / 0.1, 0, 1)
+    found = automatic_mask(inside.astype(np.float32), (2.0, 2.0, 2.0))
+    assert overlap(found, ball > 0) > 0.6
+
+
 @pytest.mark.parametrize("entry", REAL)
 def test_the_molecule_is_found_in_real_maps(entry: str) -> None:
     volume = read_mrc(DATA / f"maps/{entry}.map.gz")
@@ -120,9 +134,9 @@ def test_a_map_without_a_molecule_is_refused(values: np.ndarray) -> None:
 def test_noise_is_judged_by_the_quiet_part_of_the_faces() -> None:
     rng = np.random.default_rng(0)
     box = rng.normal(5, 2, (60, 60, 60)).astype(np.float32)
-    assert masking._noise(box) == pytest.approx((5, 2), rel=0.05)
+    assert masking._noise(masking._faces(box)) == pytest.approx((5, 2), rel=0.05)
     box[:, :, :6] += 100  # a molecule on a quarter of the faces
-    assert masking._noise(box) == pytest.approx((5, 2), rel=0.3)
+    assert masking._noise(masking._faces(box)) == pytest.approx((5, 2), rel=0.3)
 
 
 masks = st.builds(
