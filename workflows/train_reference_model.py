@@ -19,7 +19,7 @@ from pathlib import Path
 
 import emres
 
-NAME, VERSION = "emres-small", "0.3"
+NAME, VERSION = "emres-small", "0.4"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 
 

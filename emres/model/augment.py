@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import fft
 
 from emres.errors import UsageError
+from emres.volume.contrast import NUMBERS
 from emres.volume.masking import grown
 from emres.volume.resample import Matrix, apply_matrices
 from emres.volume.spectrum import Spectra, shell_counts
@@ -62,6 +63,8 @@ class Augmentation:
     spectrum : float
         Standard deviation of the logarithm of an error of every shell of the spectra that are told: there are few maps
         to learn spectra from.
+    contrast : float
+        Standard deviation of an error of every number of the contrast that is told, for the same reason.
     """
 
     rotations: bool = False
@@ -74,12 +77,14 @@ class Augmentation:
     told: float = 0.0
     report: float = 0.0
     spectrum: float = 0.0
+    contrast: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.b_factor
-        strengths = (self.noise, self.mask, self.gain, self.offset, self.told, self.report, self.spectrum)
-        shares = max(self.mask, self.told)
-        if not (np.isfinite([low, high, *strengths]).all() and min(strengths) >= 0 and shares <= 1 and low <= high):
+        strengths = (self.noise, self.gain, self.offset, self.report, self.spectrum, self.contrast)
+        shares = (self.mask, self.told)
+        known = np.isfinite([low, high, *strengths, *shares]).all()
+        if not (known and min(*strengths, *shares) >= 0 and max(shares) <= 1 and low <= high):
             raise UsageError(
                 "an augmentation is out of range", got=str(self), expected="strengths from 0 up, shares up to 1"
             )
@@ -97,7 +102,8 @@ class Augmentation:
 
 # What a net is trained with unless it is told otherwise.
 USUAL = Augmentation(
-    rotations=True, b_factor=(-80.0, 80.0), mask=0.2, gain=0.15, offset=0.02, told=0.4, report=0.06, spectrum=0.05,
+    rotations=True, b_factor=(-80.0, 80.0), mask=0.2, gain=0.15, offset=0.02, told=0.4, report=0.06, spectrum=0.4,
+    contrast=0.1,
 )  # fmt: skip
 
 
@@ -149,6 +155,9 @@ def varied_spectra(spectra: Spectra, plan: Augmentation, finest: float, seed: in
     if plan.spectrum:
         errors = np.random.default_rng([seed, 2]).normal(scale=plan.spectrum, size=(2, len(spectra.inside)))
         spectra = spectra.with_errors(*np.exp(errors))
+    if plan.contrast and spectra.contrast is not None:
+        errors = np.random.default_rng([seed, 3]).normal(scale=plan.contrast, size=NUMBERS)
+        spectra = replace(spectra, contrast=spectra.contrast.with_errors(errors))
     return spectra.masked() if draw.masked else spectra
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.errors import UsageError
+from emres.volume.contrast import NUMBERS
 from emres.volume.spectrum import NYQUIST, Spectra
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-# Spectrum inside, that of the noise, whether it is known; voxel size; the level that the local power shows, whether it
-# does; reported resolution, whether it is told.
-LENGTH = 2 * NYQUIST + 6
+# Spectrum inside, that of the noise, whether it is known; voxel size; that of the map itself over it; how the power
+# differs from place to place, whether that is known; the level that the local power shows, whether it does; reported
+# resolution, whether it is told.
 KNOWN = 2 * NYQUIST  # whether the noise is known
+CONTRAST = KNOWN + 3
+LENGTH = CONTRAST + NUMBERS + 5
 SHOWN, TOLD = LENGTH - 4, LENGTH - 2  # where a level stands, and behind it whether it is there
 USUAL_RATIO = 4.0  # reported resolution over voxel size: what is told is the logarithm over this
 _FLOOR = 1e-9  # power, relative to the density's mean square: less is nothing
@@ -65,7 +68,10 @@ def condition_of(spectra: Spectra, reported: float | None = None, shown: float |
     voxel_size = math.log(spectra.voxel_size / _USUAL_VOXEL_SIZE)
     told = (0.0, 0.0) if reported is None else (_level(reported, spectra.voxel_size), 1.0)
     level = (0.0, 0.0) if shown is None else (shown - math.log(USUAL_RATIO), 1.0)
-    numbers = [_logs(spectra.inside), beside, [float(known), voxel_size, *level, *told]]
+    sampling = math.log((spectra.sampling or spectra.voxel_size) / spectra.voxel_size)
+    contrast = np.zeros(NUMBERS) if spectra.contrast is None else spectra.contrast.numbers
+    about = [float(known), voxel_size, sampling]
+    numbers = [_logs(spectra.inside), beside, about, contrast, [float(contrast.any()), *level, *told]]
     return np.concatenate(numbers).astype(np.float32)
 
 

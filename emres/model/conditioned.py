@@ -38,7 +38,7 @@ from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, c
 _ENERGY_FLOOR = 1e-4  # of features of order one
 _HIDDEN = 64
 _TOLD_SPREAD = 0.12  # of log(local over reported resolution): about what simulated maps have
-_DROPPED = 0.2  # share of hidden numbers that training leaves out: there are few maps to learn levels from
+_DROPPED = 0.3  # share of hidden numbers that training leaves out: there are few maps to learn levels from
 
 
 class Film(nn.Module):

@@ -31,5 +31,8 @@ def told_of(source: Source, spec: PatchSpec, plan: CutPlan) -> tuple[Array, Leve
         spectra = varied_spectra(spectra, varied, source.finest, spec.seed)
     draw, _ = drawn(varied, spec.seed)
     told = source.reported * draw.report if draw.told and source.reported else None
-    levels = facts.shown if any(spectra.outside) else facts.usual if told else None
-    return condition_of(spectra, told, None if levels is None else levels.median), levels
+    known = any(spectra.outside)
+    levels = facts.shown if known else facts.usual
+    # Untold, a net's first guess stands in for what is reported: good enough for a pattern, not for its level.
+    shown = levels.median if levels is not None and (known or told) else None
+    return condition_of(spectra, told, shown), levels

@@ -21,6 +21,7 @@ from emres.run.prepare import DENSITY, NEEDED, PATTERN, prepare
 from emres.volume.background import background_power, trusted
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
+from emres.volume.contrast import molecule_contrast
 from emres.volume.grid import Grid, Shape
 from emres.volume.local_window import default_window
 from emres.volume.masking import block_any
@@ -50,14 +51,20 @@ class Molecule:
         True where any of a cell's 8^3 voxels is needed.
     working : Grid
         The model's.
+    needed : array that can be sliced
+        True in the molecule, on the model's grid.
+    sampling : float, optional
+        Voxel size of the map itself, Å.
     """
 
     density: Any
     cells: Array
     working: Grid
+    needed: Any
+    sampling: float | None = None
 
     @classmethod
-    def prepared(cls, scratch: Scratch, working: Grid) -> Molecule:
+    def prepared(cls, scratch: Scratch, working: Grid, sampling: float | None = None) -> Molecule:
         """Open what :func:`emres.run.prepare.prepare` wrote with a ``reach`` of at least ``REACH``.
 
         Raises
@@ -69,14 +76,14 @@ class Molecule:
         cells = np.concatenate([block_any(np.asarray(needed[box.slices]), CELL) for box in slabs(working)])
         if not cells.any():
             raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
-        return cls(scratch.open(DENSITY), cells, working)
+        return cls(scratch.open(DENSITY), cells, working, needed, sampling)
 
     def read(self, box: Box) -> Array:
         """Return a box of the density, zeros where it reaches beyond the faces."""
         return read_box(self.density, box)
 
     def spectra(self) -> Spectra:
-        """Return the power in the molecule and that of the noise in it."""
+        """Return the power in the molecule, how it differs from place to place, and that of the noise in it."""
         found = bounding_box(self.cells)
         assert found is not None
         room = found.grown(_ROOM).clipped(self.cells.shape)
@@ -89,7 +96,8 @@ class Molecule:
 
         inside = mean_power(map(read, molecule_windows(near, shape)))
         outside = background_power(read, near, shape)
-        return Spectra(self.working.voxel_size[0], inside, trusted(outside, inside))
+        contrast = molecule_contrast(self.read, lambda box: read_box(self.needed, box), self.cells)
+        return Spectra(self.working.voxel_size[0], inside, trusted(outside, inside), contrast, self.sampling)
 
     def levels(self, noise: tuple[float, ...], resolution: float, finest: float) -> Levels:
         """Return what the local power shows, in windows as wide as the dense local FSC has them.
@@ -149,7 +157,8 @@ def prepare_for(
     prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
     if contract.conditioned:
         finest = max(source.grid().voxel_size)
-        condition = _tell(contract, scratch, working, finest=finest, reported=reported, folder=folder)
+        sampling = source.grid().mean_voxel_size
+        condition = _tell(contract, scratch, working, sampling, finest=finest, reported=reported, folder=folder)
         scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition, contract.familiar))
 
 
@@ -157,6 +166,7 @@ def _tell(
     contract: Contract,
     scratch: Scratch,
     working: Grid,
+    sampling: float,
     *,
     finest: float,
     reported: float | None,
@@ -165,7 +175,7 @@ def _tell(
     """Return what the net is told, and write the pattern if it is one that reads it."""
     from emres.model.guess import guessed_resolution
 
-    molecule = Molecule.prepared(scratch, working)
+    molecule = Molecule.prepared(scratch, working, sampling)
     spectra = molecule.spectra()
     if not contract.patterned:
         return condition_of(spectra, reported)

@@ -30,6 +30,7 @@ from emres.run.masks import mask_slabs, slabs
 from emres.run.patch_entries import check_row, density_pyramid, kinds_of
 from emres.run.prepare import bytes_in_memory, prepare
 from emres.volume.blocks import Box
+from emres.volume.contrast import Contrast
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
 from emres.volume.one_map_fsc import Levels
@@ -39,7 +40,7 @@ Array = np.ndarray[Any, Any]
 
 FILE = "patches.json"
 
-_FORMAT = 6
+_FORMAT = 7
 _SECONDS = 30.0  # of work that a kill may cost
 _MEMORY = 2**30  # bytes for the arrays of one map; above it they go to disk
 
@@ -84,7 +85,9 @@ def take_facts(dataset: DataSet, row: Row, density: str, voxel_size: float | Non
         with _scratch(grid, working) as scratch:
             prepare(source, masks, working, scratch, reach=REACH)
             normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
-            return _facts(normalisation, Molecule.prepared(scratch, working), row, max(grid.voxel_size))
+            return _facts(
+                normalisation, Molecule.prepared(scratch, working, grid.mean_voxel_size), row, max(grid.voxel_size)
+            )
     except MapError as error:
         raise MapError(f"{row.entry} cannot be normalised: {error.what}", got=error.got, cure="leave it out") from error
 
@@ -131,7 +134,10 @@ def read_facts(dataset: DataSet) -> dict[str, MapFacts]:
 
 
 def _spectra(found: dict[str, Any]) -> Spectra:
-    return Spectra(found["voxel_size"], tuple(found["inside"]), tuple(found["outside"]))
+    contrast = found["contrast"] and Contrast(
+        *(tuple(found["contrast"][name]) for name in ("spread", "likeness", "rise"))
+    )
+    return Spectra(found["voxel_size"], tuple(found["inside"]), tuple(found["outside"]), contrast, found["sampling"])
 
 
 def _record(facts: MapFacts) -> dict[str, Any]:

@@ -14,11 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
@@ -26,6 +25,7 @@ from emres.volume.grid import Shape
 from emres.volume.local_window import AVERAGE_BREADTH, HANN_SIGMA, SKIRT_BREADTH, SKIRT_SHARE
 from emres.volume.resample import apply_matrices
 from emres.volume.spectrum import CELL, SHELLS, SIDE, Spectra
+from emres.volume.window_power import frequencies, window_power
 
 Array = np.ndarray[Any, Any]
 Read = Callable[[Box], Array]
@@ -34,7 +34,6 @@ RATIO = (1 + 1 / 7) / (1 - 1 / 7)  # of the powers, where the FSC is 1/7
 _HANN_SQUARE = 0.1414  # standard deviation, in widths of a window, of the square of a Hann taper, which weighs power
 _STEPS = 4  # windows begin so often within one width: their squared tapers add up to a constant
 _PLACES = 2**20  # windows at most, about: memory
-_SHELL, _SHELL_WIDTH = 0.5, 0.4  # distance and sigma of shells, in coefficients of a window
 _NEAR = 0.9  # widths of a window from the molecule: what lies farther hardly tells
 _WITHIN = 0.2  # share of a window's weight that must lie in the box
 _NOTHING = 1e-5  # of the largest power of the noise: filtered off
@@ -150,7 +149,7 @@ def local_levels(read: Read, cells: Array, shape: Shape, noise: tuple[float, ...
     step = max(width // _STEPS, round((math.prod(region.shape) / _PLACES) ** (1 / 3)))
     start, count = _lattice(region, step)
     near = _near(cells, start, count, step, width)
-    powers = np.zeros((len(_frequencies(width)), *count), dtype=np.float32)
+    powers = np.zeros((len(frequencies(width)), *count), dtype=np.float32)
     for plane in range(count[0]):
         for places, found in _plane_powers(read, near[plane], (start[0] + plane * step, *start[1:]), step, width):
             powers[:, plane, places[:, 0], places[:, 1]] = found.T
@@ -195,13 +194,12 @@ def _median(values: Array, cells: Array, start: Shape, step: int) -> float:
 
 
 _ROWS = 8  # of windows that are read at once: memory
-_TOGETHER = 12  # windows that are transformed at once: three times as fast as all of them, which no cache holds
+_TOGETHER = 96  # windows that are copied at once
 
 
 def _plane_powers(read: Read, near: Array, middle: Shape, step: int, width: int) -> Iterator[tuple[Array, Array]]:
     """Yield places on one plane of a lattice, and the power in the windows round them."""
     rows, columns = near.shape
-    taper, weights = _taper(width), _shell_weights(width)
     corner = np.array(middle) - width // 2
     for first in range(0, rows, _ROWS):
         group = near[first : first + _ROWS]
@@ -213,34 +211,7 @@ def _plane_powers(read: Read, near: Array, middle: Shape, step: int, width: int)
         windows = np.lib.stride_tricks.sliding_window_view(held, (width,) * 3)[0, ::step, ::step]
         places = np.argwhere(group)
         for some in (places[k : k + _TOGETHER] for k in range(0, len(places), _TOGETHER)):
-            spectrum = fft.rfftn(windows[tuple(some.T)] * taper, axes=(1, 2, 3)).reshape(len(some), -1)
-            power = np.square(spectrum.real)
-            power += np.square(spectrum.imag)
-            yield some + np.array([first, 0]), power @ weights
-
-
-@lru_cache(maxsize=8)
-def _taper(width: int) -> Array:
-    line = np.square(np.sin(np.pi * (np.arange(width) + 0.5) / width))
-    return np.asarray(line[:, None, None] * line[:, None] * line, dtype=np.float32)
-
-
-def _frequencies(width: int) -> Array:
-    """Return the frequencies that are looked at, 1/voxel."""
-    return np.arange(2, int(width / 2 / _SHELL) + 1) * _SHELL / width
-
-
-@lru_cache(maxsize=8)
-def _shell_weights(width: int) -> Array:
-    """Return by what the squares of coefficients are summed to a mean power: (coefficients, shells) float32."""
-    along, half = fft.fftfreq(width), fft.rfftfreq(width)
-    radius = np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + half**2)
-    both = np.full(radius.shape, 2.0)
-    both[..., [0, -1]] = 1
-    distance = (radius.ravel() - _frequencies(width)[:, None]) * width / _SHELL_WIDTH
-    weights = np.exp(-0.5 * np.square(distance)) * both.ravel()
-    norm = np.square(_taper(width), dtype=np.float64).sum()
-    return np.asarray((weights / weights.sum(axis=1, keepdims=True) / norm).T, dtype=np.float32)
+            yield some + np.array([first, 0]), window_power(windows[tuple(some.T)], width)
 
 
 def _share_within(start: Shape, count: Shape, shape: Shape, step: int, width: int) -> Array:
@@ -256,14 +227,14 @@ def _share_within(start: Shape, count: Shape, shape: Shape, step: int, width: in
 
 def _crossings(powers: Array, there: Array, noise: tuple[float, ...], step: int, width: int) -> Array:
     """Return where the power first comes down to 4/3 of the noise, 1/voxel, and its mean over neighbours."""
-    frequencies, held = _frequencies(width), there.astype(np.float32)
+    shells, held = frequencies(width), there.astype(np.float32)
     sigma = HANN_SIGMA * width / step
     near, far = (math.sqrt((part * sigma) ** 2 - (_HANN_SQUARE * width / step) ** 2) for part in (1, SKIRT_BREADTH))
     shares = [_blurred(held, breadth) for breadth in (near, far)]
-    expected = np.interp(frequencies, np.arange(SHELLS) / SIDE, noise)
+    expected = np.interp(shells, np.arange(SHELLS) / SIDE, noise)
     told = np.flatnonzero(expected > _NOTHING * expected.max())
-    last = int(told[-1]) if len(told) else len(frequencies) - 1
-    found: Array = np.full(there.shape, float(frequencies[last]))
+    last = int(told[-1]) if len(told) else len(shells) - 1
+    found: Array = np.full(there.shape, float(shells[last]))
     above = np.ones(there.shape, dtype=bool)
     before: Array = np.full(there.shape, np.float32(np.inf))
     for k in range(last + 1):
@@ -271,9 +242,9 @@ def _crossings(powers: Array, there: Array, noise: tuple[float, ...], step: int,
         core, skirt = (_blurred(masked, breadth) / part for breadth, part in zip((near, far), shares, strict=True))
         ratio = ((1 - SKIRT_SHARE) * core + SKIRT_SHARE * skirt) / np.float32(max(expected[k], 1e-30))
         falls = above & (ratio < RATIO)
-        earlier = frequencies[max(k - 1, 0)]
+        earlier = shells[max(k - 1, 0)]
         part: Array = np.clip((before - RATIO) / np.maximum(before - ratio, 1e-6), 0, 1) if k else np.ones_like(ratio)
-        found = np.where(falls, earlier + part * (frequencies[k] - earlier), found)
+        found = np.where(falls, earlier + part * (shells[k] - earlier), found)
         above &= ~falls
         before = ratio
     mean = AVERAGE_BREADTH * sigma

@@ -7,15 +7,18 @@ masked. Windows are looked at, not the whole map: it may be larger than memory.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import fft
 
 from emres.volume.blocks import Box
 from emres.volume.grid import Shape
+
+if TYPE_CHECKING:
+    from emres.volume.contrast import Contrast
 
 Array = np.ndarray[Any, Any]
 
@@ -38,11 +41,17 @@ class Spectra:
         In windows round voxels of the molecule.
     outside : (43,) tuple of float
         In windows just beside it; empty where the box has no room for any.
+    contrast : Contrast, optional
+        How the power differs from place to place in the molecule.
+    sampling : float, optional
+        Voxel size of the map itself, Å, before it came on these voxels.
     """
 
     voxel_size: float
     inside: tuple[float, ...]
     outside: tuple[float, ...] = ()
+    contrast: Contrast | None = None
+    sampling: float | None = None
 
     @property
     def frequency(self) -> Array:
@@ -51,7 +60,7 @@ class Spectra:
 
     def filtered(self, gain: Array) -> Spectra:
         """Return the spectra after every shell's amplitudes were multiplied by a number, (43,)."""
-        return Spectra(self.voxel_size, *(_times(power, np.square(gain)) for power in (self.inside, self.outside)))
+        return self.with_errors(np.square(gain), np.square(gain))
 
     def scaled(self, factor: float) -> Spectra:
         """Return the spectra of the map times a number."""
@@ -60,15 +69,20 @@ class Spectra:
     def with_noise(self, variance: float) -> Spectra:
         """Return the spectra with white noise on top."""
         inside, outside = (tuple(value + variance for value in power) for power in (self.inside, self.outside))
-        return Spectra(self.voxel_size, inside, outside)
+        contrast = self.contrast
+        if contrast is not None:
+            shells = np.linspace(1 / 16, 1 / 2, len(contrast.spread)) * SIDE
+            share = np.array(self.inside) / np.maximum(inside, 1e-30)
+            contrast = contrast.diluted(np.interp(shells, np.arange(SHELLS), share))
+        return replace(self, inside=inside, outside=outside, contrast=contrast)
 
     def with_errors(self, inside: Array, outside: Array) -> Spectra:
         """Return the spectra with every shell's power times a number, (43,) each."""
-        return Spectra(self.voxel_size, _times(self.inside, inside), _times(self.outside, outside))
+        return replace(self, inside=_times(self.inside, inside), outside=_times(self.outside, outside))
 
     def masked(self) -> Spectra:
         """Return the spectra of a map that has nothing beside its molecule."""
-        return Spectra(self.voxel_size, self.inside, (0.0,) * SHELLS)
+        return replace(self, outside=(0.0,) * SHELLS)
 
     @property
     def mean_square(self) -> float:
