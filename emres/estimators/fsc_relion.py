@@ -167,7 +167,7 @@ class _Scan:
     def _on_the_box(self, expected: dict[int, tuple[Shape, int]]) -> dict[int, int]:
         """Return the same from the transform of the whole box, of which most is not looked at: first a few shells."""
         half = self.known.spheres.box_size // 2
-        step, found = max(1, half // 8), {}
+        step, found = max(1, half // 16), {}
         todo = {place: (centre, min(half, step * (late // step + 1))) for place, (centre, late) in expected.items()}
         while todo:
             jobs = [(centre, last, pair) for centre, last in todo.values() for pair in self._pairs]

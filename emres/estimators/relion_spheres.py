@@ -18,7 +18,7 @@ from emres.volume.grid import Shape
 
 # The outermost part of the raised cosine that a window may cut off: there the mask is below 0.21.
 CUT_EDGE = 0.7
-# Side of the largest box and mask that are kept from call to call: 4 MB for a box of 112 voxels, 40 MB at most.
+# Side of the largest box and mask that are kept from call to call: 10 MB for a box of 112 voxels, 50 MB at most.
 KEPT = 128
 
 
