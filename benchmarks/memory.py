@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.maps import ball_entry
 from benchmarks.report import Row
 
-SIDES = {"small": (48,), "full": (256, 512), "large": (256, 512, 1024)}
+SIDES = {"small": (48,), "full": (512,), "large": (256, 512, 1024)}
 MASKS = ("auto", "none")  # a molecule in 15 % of the box, and nothing skipped
 WANTED = {512: 2.0, 1024: 4.0}  # GiB
 

@@ -8,6 +8,7 @@ ahead, and the sequence is made in parallel lanes.
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ _DISCARDED = 310
 Words = np.ndarray[Any, np.dtype[np.uint32]]
 
 
-def c_rand(count: int, seed: int = 0, skip: int = 0, lanes: int = 1024) -> torch.Tensor:
+def c_rand(count: int, seed: int = 0, skip: int = 0, lanes: int = 2048) -> torch.Tensor:
     """Return what ``srand(seed)`` and ``count`` calls of ``rand()`` give.
 
     Parameters
@@ -46,12 +47,7 @@ def c_rand(count: int, seed: int = 0, skip: int = 0, lanes: int = 1024) -> torch
     1681692777
     """
     stretch = -(-count // lanes)
-    step = _step_matrix()
-    states = _power(step, _DISCARDED + skip) @ _seeded(seed)[:, None]
-    jump = _power(step, stretch)
-    while states.shape[1] < lanes:
-        states, jump = np.concatenate([states, jump @ states], axis=1), jump @ jump
-    recent = deque(states, maxlen=_ORDER)
+    recent = deque(_lane_starts(seed, skip, stretch, lanes), maxlen=_ORDER)
     drawn = np.empty((stretch, lanes), dtype=np.uint32)
     for row in drawn:
         np.add(recent[0], recent[_ORDER - _SHORT], out=row)
@@ -59,6 +55,17 @@ def c_rand(count: int, seed: int = 0, skip: int = 0, lanes: int = 1024) -> torch
     drawn >>= np.uint32(1)
     # torch turns a matrix over six times as fast as numpy.
     return torch.from_numpy(drawn.view(np.int32)).T.reshape(-1)[:count]
+
+
+@lru_cache(maxsize=4)
+def _lane_starts(seed: int, skip: int, stretch: int, lanes: int) -> Words:
+    """Return the states that stretches of the sequence begin with: (31, lanes), 254 kB that maps of one shape share."""
+    step = _step_matrix()
+    states = _power(step, _DISCARDED + skip) @ _seeded(seed)[:, None]
+    jump = _power(step, stretch)
+    while states.shape[1] < lanes:
+        states, jump = np.concatenate([states, jump @ states], axis=1), jump @ jump
+    return states
 
 
 def _seeded(seed: int) -> Words:

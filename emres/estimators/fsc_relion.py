@@ -14,8 +14,7 @@ error in the FSC would move it by a lot) is the sphere transformed on the whole 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from threading import Lock
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,9 @@ from emres.errors import UsageError
 from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import fsc_halves
 from emres.estimators.random_phases import randomise_phases
-from emres.estimators.relion_spheres import Spheres, overlap
-from emres.estimators.shell_sums import ShellSums
-from emres.estimators.side_by_side import side_by_side
+from emres.estimators.relion_spheres import KnownSpheres, Spheres, known_spheres, overlap
+from emres.estimators.shell_sums import Curve
+from emres.estimators.side_by_side import Each, side_by_side
 from emres.estimators.slab_transform import SLAB
 from emres.volume.fourier import voxel_sizes
 from emres.volume.grid import Shape, Triple
@@ -83,25 +82,25 @@ def relion_fsc(
     MapError
         If a half map is constant or holds NaN.
     """
-    halves = fsc_halves(half_map_1, half_map_2, device)
     voxel = sum(voxel_sizes(voxel_size)) / 3
-    shape, box_size = halves[0].shape, max(halves[0].shape)
     if not 2 * voxel <= sampling:
         raise UsageError(
             "the sampling is too fine", got=f"{sampling:g} Å", expected=f"at least {2 * voxel:g} Å, 2 voxels"
         )
-    spheres = Spheres.of(box_size, voxel, sampling, randomise_at)
-    if not spheres.centres:
-        raise UsageError(
-            "no sphere fits into the box",
-            got=f"sampling {sampling:g} Å in {box_size * voxel:g} Å",
-            cure="pass a smaller sampling",
-        )
-    with side_by_side(halves[0].device) as each:
+    with side_by_side(torch.device(device)) as each:
+        # In here, too: torch's own threads look for more work for a while, in the way of ours.
+        halves = fsc_halves(half_map_1, half_map_2, device)
+        shape, box_size = halves[0].shape, max(halves[0].shape)
+        spheres = Spheres.of(box_size, voxel, sampling, randomise_at)
+        if not spheres.centres:
+            raise UsageError(
+                "no sphere fits into the box",
+                got=f"sampling {sampling:g} Å in {box_size * voxel:g} Å",
+                cure="pass a smaller sampling",
+            )
         scan = _Scan(spheres, [_pad_to_cube(half) for half in halves], threshold, seed, each)
-        shells = each(scan.last_shell, spheres.centres)
-        limits = [min(coarsest, box_size * voxel / max(shell, 1)) for shell in shells]
-        local_resolution = _spread(limits, spheres, scan.whole_mask, each)[_centred(shape, box_size)]
+        limits = [min(coarsest, box_size * voxel / max(shell, 1)) for shell in scan.last_shells(spheres.centres)]
+        local_resolution = _spread(limits, scan.known, each)[_centred(shape, box_size)]
         answer = local_resolution.contiguous().cpu().numpy()
         reached, capped = _counted(answer, 2.0001 * voxel, 0.9999 * coarsest, each)
     return Estimate(
@@ -129,99 +128,95 @@ class _Scan:
     seed : int
         Of the random phases.
     each : callable
-        What maps the work over the halves.
+        What maps the work over halves and spheres.
     """
 
-    def __init__(
-        self,
-        spheres: Spheres,
-        cubes: list[torch.Tensor],
-        threshold: float,
-        seed: int,
-        each: Callable[..., Iterable[torch.Tensor]],
-    ) -> None:
-        self.spheres, self.threshold = spheres, threshold
-        self.volumes = cubes + randomise_phases(cubes, spheres.randomised_shell, seed, each)
-        side, device = spheres.window, cubes[0].device
-        self._window_mask = spheres.mask(side, (side // 2,) * 3, device)
-        self._window_shells = ShellSums.of_window(side, spheres.box_size, device)
-        self.whole_mask = spheres.whole_mask(device)
-        self._box: dict[int, ShellSums] = {}
-        self._lock = Lock()
+    def __init__(self, spheres: Spheres, cubes: list[torch.Tensor], threshold: float, seed: int, each: Each) -> None:
+        self.threshold, self._each, self._first = threshold, each, spheres.randomised_shell + 2
+        self._volumes = cubes + randomise_phases(cubes, spheres.randomised_shell, seed, each)
+        self.known = known_spheres(spheres, str(cubes[0].device))
 
-    def last_shell(self, centre: Shape) -> int:
-        """Return the index of the last Fourier shell of the box before the FSC falls below the threshold."""
-        curve = self._in_the_window(centre)
-        early, late = (_shells_above(curve, self.threshold + doubt) for doubt in (DOUBT, -DOUBT))
-        if late > CONSEQUENCE * max(early, 1):
-            return self._last_on_the_box(centre, late)
-        return _shells_above(curve, self.threshold)
+    def last_shells(self, centres: list[Shape]) -> list[int]:
+        """Return, of every sphere, the last Fourier shell of the box before the FSC falls below the threshold."""
+        found = list(self._each(self._in_the_window, centres))
+        doubtful = {place: late for place, (_, late) in enumerate(found) if late is not None}
+        sure = self._on_the_box({place: (centres[place], late) for place, late in doubtful.items()})
+        return [sure.get(place, last) for place, (last, _) in enumerate(found)]
 
-    def _in_the_window(self, centre: Shape) -> torch.Tensor:
-        mask = self._window_mask
-        target, source = overlap(centre, len(mask) // 2, len(mask), self.volumes[0].shape)
+    def _in_the_window(self, centre: Shape) -> tuple[int, int | None]:
+        """Return the last shell by the window, and the last it may be where that leaves it in doubt."""
+        mask = self.known.window_mask
+        target, source = overlap(centre, len(mask) // 2, len(mask), self._volumes[0].shape)
         room = torch.zeros_like(mask)
+        reached, mask = room[source], mask[source]
 
-        def sphere(volume: torch.Tensor) -> torch.Tensor:
-            torch.mul(volume[target], mask[source], out=room[source])
-            return room
+        def spheres(pair: list[torch.Tensor]) -> Iterator[torch.Tensor]:
+            for volume in pair:
+                torch.mul(volume[target], mask, out=reached)
+                yield room
 
-        return self._corrected(self._window_shells, sphere)
-
-    def _last_on_the_box(self, centre: Shape, expected: int) -> int:
-        """Return the same from the transform of the whole box, of which most is not looked at: first a few shells."""
-        mask, half = self.whole_mask, self.spheres.box_size // 2
-        target, source = overlap(centre, len(mask) // 2, len(mask), self.volumes[0].shape)
-        step = max(1, half // 8)
-        for last in (*range(step * (expected // step + 1), half, step), half):
-            curve = self._corrected(self._on_the_box(last), lambda volume: volume[target] * mask[source])
-            found = _shells_above(curve, self.threshold)
-            if found < last:
+        shells = self.known.window_shells
+        for curves in zip(*(shells.fsc(spheres(pair)) for pair in self._pairs), strict=True):
+            curve = self._corrected(*curves)
+            early, last, late = (_shells_above(curve, self.threshold + doubt) for doubt in (DOUBT, 0.0, -DOUBT))
+            # Whatever further shells hold, it has crossed before.
+            if late < len(curve) - 1:
                 break
+        return last, late if late > CONSEQUENCE * max(early, 1) else None
+
+    def _on_the_box(self, expected: dict[int, tuple[Shape, int]]) -> dict[int, int]:
+        """Return the same from the transform of the whole box, of which most is not looked at: first a few shells."""
+        half = self.known.spheres.box_size // 2
+        step, found = max(1, half // 16), {}
+        todo = {place: (centre, min(half, step * (late // step + 1))) for place, (centre, late) in expected.items()}
+        while todo:
+            jobs = [(centre, last, pair) for centre, last in todo.values() for pair in self._pairs]
+            curves = iter(self._each(self._box_curve, jobs))
+            above = [_shells_above(self._corrected(*pair), self.threshold) for pair in zip(curves, curves, strict=True)]
+            for (place, (centre, last)), shell in zip(list(todo.items()), above, strict=True):
+                found[place], todo[place] = shell, (centre, min(half, last + step))
+                if shell < last or last == half:
+                    del todo[place]
         return found
 
-    def _on_the_box(self, last: int) -> ShellSums:
-        """Return the shells of the box up to one."""
-        with self._lock:
-            if last not in self._box:
-                self._box[last] = ShellSums.of_box(self.spheres.box_size, self.whole_mask.device, last)
-        return self._box[last]
+    def _box_curve(self, job: tuple[Shape, int, list[torch.Tensor]]) -> Curve:
+        centre, last, pair = job
+        mask = self.known.whole_mask
+        target, source = overlap(centre, len(mask) // 2, len(mask), pair[0].shape)
+        *_, curve = self.known.box_shells(last).fsc(volume[target] * mask[source] for volume in pair)
+        return curve
 
-    def _corrected(self, shells: ShellSums, sphere: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        pairs = (self.volumes[:2], self.volumes[2:])
-        total, noise = (shells.fsc(*(shells.coefficients(sphere(volume)) for volume in pair)) for pair in pairs)
-        first = self.spheres.randomised_shell + 2
-        total[first:] = (total[first:] - noise[first:]) / (1 - noise[first:])
+    @property
+    def _pairs(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        return self._volumes[:2], self._volumes[2:]
+
+    def _corrected(self, total: Curve, noise: Curve) -> Curve:
+        beyond = noise[self._first :]
+        total[self._first :] -= beyond
+        total[self._first :] /= 1 - beyond
         return total
 
 
-def _shells_above(curve: torch.Tensor, threshold: float) -> int:
-    below = torch.nonzero(curve[1:] < threshold)
-    return int(below[0]) if len(below) else len(curve) - 1
+def _shells_above(curve: Curve, threshold: float) -> int:
+    below = curve[1:] < threshold
+    first = int(below.argmax())
+    return first if below[first] else len(curve) - 1
 
 
-def _spread(
-    limits: list[float], spheres: Spheres, mask: torch.Tensor, each: Callable[..., Iterable[Any]]
-) -> torch.Tensor:
+def _spread(limits: list[float], known: KnownSpheres, each: Each) -> torch.Tensor:
     """Return the weighted harmonic mean of the spheres' resolutions at every voxel, 0 where none reaches."""
-    n, centres = spheres.box_size, spheres.centres
-    mean = torch.empty((n, n, n), device=mask.device)
+    frequency, weight = known.summed([1 / limit for limit in limits], each), known.weight(each)
 
-    def fill(first: int) -> None:
-        part = mean[first : first + SLAB]
-        weight, frequency = torch.zeros((2, *part.shape), device=mask.device)
-        for (z, y, x), limit in zip(centres, limits, strict=True):
-            target, source = overlap((z - first, y, x), len(mask) // 2, len(mask), part.shape)
-            weight[target] += mask[source]
-            frequency[target].add_(mask[source], alpha=1 / limit)
+    def divide(first: int) -> None:
+        part = frequency[first : first + SLAB]
         # Where no sphere reaches both are 0.
-        torch.div(weight, frequency.clamp_min_(1e-30), out=part)
+        torch.div(weight[first : first + SLAB], part.clamp_min_(1e-30), out=part)
 
-    list(each(fill, range(0, n, SLAB)))
-    return mean
+    list(each(divide, range(0, len(weight), SLAB)))
+    return frequency
 
 
-def _counted(resolution: Volume, finest: float, coarsest: float, each: Callable[..., Iterable[Any]]) -> tuple[int, int]:
+def _counted(resolution: Volume, finest: float, coarsest: float, each: Each) -> tuple[int, int]:
     """Return how many voxels have an answer, and how many of these are at a limit."""
 
     def count(first: int) -> tuple[int, int]:

@@ -6,13 +6,20 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
 
 import torch
 
+from emres.estimators.shell_sums import ShellSums
+from emres.estimators.side_by_side import Each
+from emres.estimators.slab_transform import SLAB
 from emres.volume.grid import Shape
 
 # The outermost part of the raised cosine that a window may cut off: there the mask is below 0.21.
 CUT_EDGE = 0.7
+# Side of the largest box and mask that are kept from call to call: 10 MB for a box of 112 voxels, 50 MB at most.
+KEPT = 128
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class Spheres:
         return [centre for centre in grid if math.dist(centre, (middle,) * 3) < reach]
 
     @property
+    def reach(self) -> int:
+        """Distance from its centre beyond which a sphere is empty."""
+        return self.radius + self.edge
+
+    @property
     def window(self) -> int:
         """Side of a window that holds a sphere: even, of twos and threes; a five costs a half more."""
         side = 2 * math.ceil(self.radius + CUT_EDGE * self.edge) + 1
@@ -54,8 +66,7 @@ class Spheres:
 
     def whole_mask(self, device: torch.device) -> torch.Tensor:
         """Return a sphere's mask in the smallest cube that holds all of it."""
-        reach = self.radius + self.edge
-        return self.mask(2 * reach + 1, (reach,) * 3, device)
+        return self.mask(2 * self.reach + 1, (self.reach,) * 3, device)
 
     def mask(self, side: int, centre: Shape, device: torch.device) -> torch.Tensor:
         """Return a sphere's mask in a cube of ``side`` voxels."""
@@ -63,6 +74,63 @@ class Spheres:
         distance = (z[:, None, None] + y[None, :, None] + x[None, None, :]).sqrt()
         outward = distance.sub_(self.radius).div_(self.edge).clamp_(0.0, 1.0)
         return outward.mul_(math.pi).cos_().mul_(0.5).add_(0.5)
+
+
+class KnownSpheres:
+    """What is the same for all maps of like geometry: masks, and where the coefficients of a shell lie.
+
+    Parameters
+    ----------
+    spheres : Spheres
+    device : torch.device
+    """
+
+    def __init__(self, spheres: Spheres, device: torch.device) -> None:
+        self.spheres, side = spheres, spheres.window
+        self.window_mask = spheres.mask(side, (side // 2,) * 3, device)
+        self.window_shells = ShellSums.of_window(side, spheres.box_size, device)
+        self.whole_mask = spheres.whole_mask(device)
+        self._box: dict[int, ShellSums] = {}
+        self._lock = Lock()
+        self._weight: torch.Tensor | None = None
+
+    def weight(self, each: Each) -> torch.Tensor:
+        """Return the sum of all masks, (n, n, n)."""
+        if self._weight is None:
+            self._weight = self.summed([1.0] * len(self.spheres.centres), each)
+        return self._weight
+
+    def summed(self, values: list[float], each: Each) -> torch.Tensor:
+        """Return the sum of all masks, each times a value, (n, n, n)."""
+        mask, centres = self.whole_mask, self.spheres.centres
+        total = torch.zeros((self.spheres.box_size,) * 3, device=mask.device)
+
+        def fill(first: int) -> None:
+            part = total[first : first + SLAB]
+            for (z, y, x), value in zip(centres, values, strict=True):
+                target, source = overlap((z - first, y, x), self.spheres.reach, len(mask), part.shape)
+                part[target].add_(mask[source], alpha=value)
+
+        list(each(fill, range(0, len(total), SLAB)))
+        return total
+
+    def box_shells(self, last: int) -> ShellSums:
+        """Return the shells of the box up to one."""
+        with self._lock:
+            if last not in self._box:
+                self._box[last] = ShellSums.of_box(self.spheres.box_size, self.whole_mask.device, last)
+            return self._box[last]
+
+
+def known_spheres(spheres: Spheres, device: str) -> KnownSpheres:
+    """Return what is known of spheres: of the last few geometries, if small, it is kept from call to call."""
+    small = max(spheres.box_size, 2 * spheres.reach + 1) <= KEPT
+    return (_kept_spheres if small else _kept_spheres.__wrapped__)(spheres, device)
+
+
+@lru_cache(maxsize=2)
+def _kept_spheres(spheres: Spheres, device: str) -> KnownSpheres:
+    return KnownSpheres(spheres, torch.device(device))
 
 
 def overlap(centre: Shape, middle: int, side: int, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from emres.errors import UsageError
 from emres.model.condition import KNOWN, LENGTH, SHOWN, TOLD, level_at, whitened
-from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides
+from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides, joined
 
 _ENERGY_FLOOR = 1e-4  # of features of order one
 _HIDDEN = 64
@@ -173,12 +173,12 @@ class ConditionedUNet(TwoLevelUNet):
         features = trim(self.stem(density), 2, reach + 2)
         with torch.autocast(density.device.type, enabled=False):
             energies = torch.log(blurred(self.bands(features).square()) + _ENERGY_FLOOR) / 4
-        shallow = trim(self.encode(torch.cat([features, energies, shown], 1), first), 2, reach)
+        shallow = trim(self.encode(joined([features, energies, shown]), first), 2, reach)
         deep = self.down(shallow, second)
         for left, layer, film in zip(range(self.deep_layers, 0, -1), self.deep, others, strict=False):
             deep = trim(deep + layer(deep, film), 4, left)
         shallow = Trim(margins, reach)(shallow, 2, 1)
-        features = self.decode(torch.cat([shallow, self.up(deep)], 1), others[-1])
+        features = self.decode(joined([shallow, self.up(deep)]), others[-1])
         finer = nn.functional.interpolate(self.head(features), scale_factor=2, mode="trilinear", align_corners=False)
         deviation: Tensor = trim(finer, 1, 0)
         level = level.expand(-1, -1, *deviation.shape[2:]).clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
-    """Carry a prediction to the grid of its map, and into the store: first the uncertainty, then the resolution.
+    """Carry a prediction to the grid of its map, and into the store: the uncertainty beside the resolution.
 
     Parameters
     ----------
@@ -31,9 +32,8 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
     """
     grid, working = job.grids
     summary, density = Summary(), job.group.array(job.kind) if job.contract.cube else None
-    if job.uncertainty:  # before the resolution, whose being there means that all is done
-        spread = _write_uncertainty(job, job.uncertainty, scratch)
-    with VolumeWriter(job.group, job.result, grid) as writer:
+    with ThreadPoolExecutor(1) as beside, VolumeWriter(job.group, job.result, grid) as writer:
+        spread = beside.submit(_write_uncertainty, job, job.uncertainty, scratch) if job.uncertainty else None
         for box, resolution in restore(scratch, grid, working, 0 if job.contract.cube else finest_answer(grid)):
             if density is not None:
                 resolution = marked(resolution, np.asarray(density[box.slices]))
@@ -49,8 +49,9 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             "working_voxel_size": working.voxel_size[0],
             "mrc_header": job.group.attributes(job.kind).get("mrc_header"),
             **summary.result(),
-            **({"reported": job.reported, "uncertainty": spread, **_warned(scratch)} if job.uncertainty else {}),
+            **({"reported": job.reported, "uncertainty": spread.result(), **_warned(scratch)} if spread else {}),
         }
+        # After the uncertainty: that the resolution is there means that all is done.
         writer.commit(attributes)
     return attributes
 
