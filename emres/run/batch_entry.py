@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,14 @@ class Conductor:
     def __init__(self, plan: BatchPlan, client: Client | None, report: Report) -> None:
         self._plan, self._client, self._report = plan, client, report
         self._cache = Cache(plan.store, plan.max_cache)
-        self._network = threading.BoundedSemaphore(MOST_JOBS)
-        # Big maps are prepared and put together here, between their blocks; and so is every export.
-        self._big = threading.BoundedSemaphore(max(2, cores()))
-        self._exports = threading.BoundedSemaphore(max(1, cores()))
+        self._network = _Stage(lambda: MOST_JOBS)
+        self._big = _Stage(self._most_big)
+        self._exports = _Stage(cores)
+
+    def _most_big(self) -> int:
+        """Return how many maps may go by blocks at once: one for whoever prepares them and puts them together."""
+        crew = None if self._client is None else crew_of(self._client)
+        return max(2, cores() if crew is None or crew.is_all_gpus() else crew.threads())
 
     def conduct(self, name: str) -> Outcome:
         """Do all that is to be done for an entry.
@@ -132,14 +136,35 @@ class Conductor:
         return dict(facts)
 
     @contextmanager
-    def _slot(self, stage: threading.BoundedSemaphore, name: str, what: str) -> Iterator[None]:
+    def _slot(self, stage: _Stage, name: str, what: str) -> Iterator[None]:
         """Wait for a place in a stage."""
-        while not stage.acquire(timeout=_LOOK):
+        while not stage.enter(_LOOK):
             self._report(name, f"wait for {what}", 0, 0)
         try:
             yield
         finally:
-            stage.release()
+            stage.leave()
+
+
+class _Stage:
+    """A stage that takes so many entries at once; how many, may change while it goes on."""
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most, self._inside, self._free = most, 0, threading.Condition()
+
+    def enter(self, seconds: float) -> bool:
+        """Take a place, and tell whether there was one in so many seconds."""
+        with self._free:
+            if not self._free.wait_for(lambda: self._inside < self._most(), seconds):
+                return False
+            self._inside += 1
+            return True
+
+    def leave(self) -> None:
+        """Give it back."""
+        with self._free:
+            self._inside -= 1
+            self._free.notify()
 
 
 @contextmanager

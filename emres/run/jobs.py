@@ -97,9 +97,11 @@ class Job(ABC):
         work = self.group.work
         with disk_errors(work):
             work.mkdir(parents=True, exist_ok=True)
-            with only_writer(work / f"{self.result.replace('/', '+')}.job"):
-                yield
-        self.group.tidy()
+            try:
+                with only_writer(work / f"{self.result.replace('/', '+')}.job"):
+                    yield
+            finally:
+                self.group.tidy()
 
     def finished(self) -> bool:
         """Tell whether the store already holds exactly this result."""
