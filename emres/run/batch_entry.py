@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,11 @@ from emres.errors import BusyError, FullDiskError
 from emres.run.batch_cache import Cache
 from emres.run.batch_claim import claimed
 from emres.run.batch_plan import BatchPlan, export_if_new
-from emres.run.blockwise import task_name
 from emres.run.cluster import cores
 from emres.run.cluster_crew import crew_of
-from emres.run.cluster_tasks import Call, ClusterError, run_calls
+from emres.run.cluster_job import fitted, run_job
+from emres.run.cluster_tasks import ClusterError
 from emres.run.fetch import MOST_JOBS, find_entry
-from emres.run.jobs import Job, run_timed
 from emres.run.outcome import Outcome, Report, outcome_of
 from emres.run.single import told
 
@@ -112,28 +111,17 @@ class Conductor:
         return fetched
 
     def _predicted(self, name: str, group: EntryGroup) -> tuple[str, Mapping[str, Any]]:
-        stage, job = self._plan.stage, self._plan.job(group)
+        stage, device, job = self._plan.stage, self._plan.device, self._plan.job(group)
         if self._client is not None:
-            job = job.within(crew_of(self._client).memory())
+            job = fitted(job, self._client)
 
-        def tell(done: int, total: int) -> None:
+        def tell(done: int, total: int) -> None:  # and learn there if the run is to stop
             self._report(name, stage, done, total)
 
         tell(0, 0)
-        if self._client is None or job.finished():
-            return job.result, run_timed(job, None, tell)
-        if job.in_memory:
-            return job.result, self._on_worker(name, job, self._client)
-        with self._slot(self._big, name, stage):
-            return job.result, run_timed(job, self._client, tell)
-
-    def _on_worker(self, name: str, job: Job, client: Client) -> Mapping[str, Any]:
-        """Do a job that fits in memory as one task."""
-        stage = self._plan.stage
-        call = Call(task_name(f"{stage}-{name}") + f"-{job.fingerprint()[:12]}", run_timed, (job,), name)
-        tick = partial(self._report, name, stage, 0, 0)  # and learn there if the run is to stop
-        [facts] = run_calls(client, [call], device=self._plan.device, tick=tick)
-        return dict(facts)
+        by_blocks = self._client is not None and not job.in_memory and not job.finished()
+        with self._slot(self._big, name, stage) if by_blocks else nullcontext():
+            return job.result, run_job(job, self._client, stage, device, tell)
 
     @contextmanager
     def _slot(self, stage: _Stage, name: str, what: str) -> Iterator[None]:

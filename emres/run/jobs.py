@@ -184,6 +184,11 @@ def check_choices(mask: str, device: str) -> None:
         raise UsageError(f"there is no mask {mask}", expected="auto, contour, none or a mask file")
 
 
+def absolute_mask(mask: str) -> str:
+    """Return a mask file's path as it is called from any folder; a word for a mask as it is."""
+    return mask if mask in MASKS else str(Path(mask).absolute())
+
+
 def resolve_device(device: str) -> str:
     """Return ``cuda`` for ``auto`` where there is a GPU, else ``cpu``; any other name as it is."""
     if device != "auto":

@@ -19,6 +19,7 @@ from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_block
 from emres.run.jobs import (
     Job,
     Progress,
+    absolute_mask,
     check_choices,
     check_map,
     hash_of_facts,
@@ -204,7 +205,8 @@ def predict_job(
         raise UsageError("a blind prediction is told no resolution", cure="leave one of the two out")
     group = open_entry(entry)
     check_map(group, kind)
-    job = PredictJob(group.path, find_model(model), kind, mask, device, blind=blind, resolution=resolution)
+    place, net = group.path.absolute(), find_model(model).absolute()  # a worker may be in another folder
+    job = PredictJob(place, net, kind, absolute_mask(mask), device, blind=blind, resolution=resolution)
     check_told(job.contract, resolution)  # a broken bundle is told here, not on a worker
     return job
 
