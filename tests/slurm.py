@@ -103,7 +103,8 @@ def _run(command: list[str]) -> None:
 
 
 def _pid(file: Path) -> int:
-    if not _until(file.exists):
+    # A file that is there may be empty still: it is made, then written.
+    if not _until(lambda: file.exists() and file.read_text().strip().isdecimal()):
         raise NoSlurmError(f"no {file.name} was written")
     return int(file.read_text())
 

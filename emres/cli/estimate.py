@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from emres.cli.console import Console, warn
-from emres.cli.options import CONTEXT, PATH, masking, with_console
+from emres.cli.options import CONTEXT, PATH, masking, on_cluster, with_console
+from emres.cli.simulate import cluster_of
 
 
 @click.command(context_settings=CONTEXT)
@@ -46,6 +47,7 @@ from emres.cli.options import CONTEXT, PATH, masking, with_console
 @click.option("--to", "store", type=PATH, metavar="STORE", help="Keep the maps and the result in this store.")
 @click.option("--voxel-size", type=float, metavar="Å", help="Overrides a header without a usable voxel size.")
 @click.option("--force", is_flag=True, help="Replace OUT.mrc if it exists.")
+@on_cluster
 @masking
 @with_console
 def estimate(
@@ -56,6 +58,7 @@ def estimate(
     threshold: float | None,
     half_map_1: Path | None,
     half_map_2: Path | None,
+    cluster: str | None,
     **options: Any,
 ) -> int:
     """Estimate the local resolution (Å per voxel) by a reference method: local FSC, MonoRes, ResMap.
@@ -68,6 +71,7 @@ def estimate(
       emres estimate --method fsc --half-map-1 half1.mrc --half-map-2 half2.mrc -o local_resolution.mrc
       emres estimate store/EMD-11638.zarr --method fsc --definition relion --threshold 0.5
       emres estimate my_map.mrc --method monores --mask mask.mrc -o monores.mrc
+      emres estimate store/EMD-11638.zarr --method fsc --cluster slurm:partition=cpu,memory=64GB
     """
     from emres.run.methods import make_recipe
     from emres.run.single import estimate_input
@@ -79,8 +83,8 @@ def estimate(
     recipe = make_recipe(
         "monores-half" if method == "monores" and halves else method, definition, threshold, **settings
     )
-    with console.progress(1, "maps") as report:
-        facts = estimate_input(source, recipe, half_maps=halves, report=report, **options)
+    with cluster_of(console, cluster, 1) as client, console.progress(1, "maps") as report:
+        facts = estimate_input(source, recipe, half_maps=halves, report=report, client=client, **options)
     facts["seconds"] = round(time.perf_counter() - start, 3)
     if not console.quiet:
         warn(facts["warnings"], str(source or half_map_1))

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from emres.cli.console import Console, warn
-from emres.cli.options import CONTEXT, PATH, predicting, with_console
+from emres.cli.options import CONTEXT, PATH, on_cluster, predicting, with_console
+from emres.cli.simulate import cluster_of
 
 
 @click.command(context_settings=CONTEXT)
@@ -32,9 +33,10 @@ from emres.cli.options import CONTEXT, PATH, predicting, with_console
 @click.option("--blind", is_flag=True, help="Tell the model nothing but the map.")
 @click.option("--uncertainty", type=PATH, metavar="OUT.mrc", help="Write one standard deviation of every voxel, Å.")
 @click.option("--force", is_flag=True, help="Replace OUT.mrc if it exists.")
+@on_cluster
 @predicting
 @with_console
-def predict(console: Console, source: str, **options: Any) -> int:
+def predict(console: Console, source: str, cluster: str | None, **options: Any) -> int:
     """Predict the local resolution (Å per voxel) of one map.
 
     INPUT is a map file (.map, .mrc, .ccp4, also .gz or .bz2), an entry group (STORE/EMD-13939.zarr), or the name of an
@@ -45,13 +47,15 @@ def predict(console: Console, source: str, **options: Any) -> int:
       emres predict emd_6824.map.gz -o emd_6824_local_resolution.mrc
       emres predict my_map.mrc --resolution 3.4 --uncertainty my_map_uncertainty.mrc
       emres predict store/EMD-6824.zarr
+      emres predict store/EMD-6824.zarr --cluster gpu
       emres predict EMD-6824 --to store --mask contour -o EMD-6824_local_resolution.mrc
     """
     from emres.run.single import predict_input
 
     start = time.perf_counter()
-    with console.progress(1, "maps") as report:
-        facts = predict_input(source, report=report, **options)
+    # Of a map that is too big for one task, its blocks are; how many there are is not known yet.
+    with cluster_of(console, cluster, None) as client, console.progress(1, "maps") as report:
+        facts = predict_input(source, report=report, client=client, **options)
     facts["seconds"] = round(time.perf_counter() - start, 3)  # all of it, reading and writing too
     if console.as_json:
         console.data(facts)

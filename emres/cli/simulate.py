@@ -93,7 +93,7 @@ def _found(recipe: str | None) -> Any:
 
 
 @contextmanager
-def cluster_of(console: Console, cluster: str | None, tasks: int) -> Iterator[Any]:
+def cluster_of(console: Console, cluster: str | None, tasks: int | None) -> Iterator[Any]:
     """Yield a client for ``--cluster``, having told where its dashboard is; none where there is no such option."""
     if cluster is None:
         yield None

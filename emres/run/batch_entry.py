@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,11 @@ from emres.errors import BusyError, FullDiskError
 from emres.run.batch_cache import Cache
 from emres.run.batch_claim import claimed
 from emres.run.batch_plan import BatchPlan, export_if_new
-from emres.run.blockwise import task_name
 from emres.run.cluster import cores
 from emres.run.cluster_crew import crew_of
-from emres.run.cluster_tasks import Call, ClusterError, run_calls
+from emres.run.cluster_job import fitted, run_job
+from emres.run.cluster_tasks import ClusterError
 from emres.run.fetch import MOST_JOBS, find_entry
-from emres.run.jobs import Job, run_timed
 from emres.run.outcome import Outcome, Report, outcome_of
 from emres.run.single import told
 
@@ -43,10 +42,14 @@ class Conductor:
     def __init__(self, plan: BatchPlan, client: Client | None, report: Report) -> None:
         self._plan, self._client, self._report = plan, client, report
         self._cache = Cache(plan.store, plan.max_cache)
-        self._network = threading.BoundedSemaphore(MOST_JOBS)
-        # Big maps are prepared and put together here, between their blocks; and so is every export.
-        self._big = threading.BoundedSemaphore(max(2, cores()))
-        self._exports = threading.BoundedSemaphore(max(1, cores()))
+        self._network = _Stage(lambda: MOST_JOBS)
+        self._big = _Stage(self._most_big)
+        self._exports = _Stage(cores)
+
+    def _most_big(self) -> int:
+        """Return how many maps may go by blocks at once: one for whoever prepares them and puts them together."""
+        crew = None if self._client is None else crew_of(self._client)
+        return max(2, cores() if crew is None or crew.is_all_gpus() else crew.threads())
 
     def conduct(self, name: str) -> Outcome:
         """Do all that is to be done for an entry.
@@ -108,38 +111,48 @@ class Conductor:
         return fetched
 
     def _predicted(self, name: str, group: EntryGroup) -> tuple[str, Mapping[str, Any]]:
-        stage, job = self._plan.stage, self._plan.job(group)
+        stage, device, job = self._plan.stage, self._plan.device, self._plan.job(group)
         if self._client is not None:
-            job = job.within(crew_of(self._client).memory())
+            job = fitted(job, self._client)
 
-        def tell(done: int, total: int) -> None:
+        def tell(done: int, total: int) -> None:  # and learn there if the run is to stop
             self._report(name, stage, done, total)
 
         tell(0, 0)
-        if self._client is None or job.finished():
-            return job.result, run_timed(job, None, tell)
-        if job.in_memory:
-            return job.result, self._on_worker(name, job, self._client)
-        with self._slot(self._big, name, stage):
-            return job.result, run_timed(job, self._client, tell)
-
-    def _on_worker(self, name: str, job: Job, client: Client) -> Mapping[str, Any]:
-        """Do a job that fits in memory as one task."""
-        stage = self._plan.stage
-        call = Call(task_name(f"{stage}-{name}") + f"-{job.fingerprint()[:12]}", run_timed, (job,), name)
-        tick = partial(self._report, name, stage, 0, 0)  # and learn there if the run is to stop
-        [facts] = run_calls(client, [call], device=self._plan.device, tick=tick)
-        return dict(facts)
+        by_blocks = self._client is not None and not job.in_memory and not job.finished()
+        with self._slot(self._big, name, stage) if by_blocks else nullcontext():
+            return job.result, run_job(job, self._client, stage, device, tell)
 
     @contextmanager
-    def _slot(self, stage: threading.BoundedSemaphore, name: str, what: str) -> Iterator[None]:
+    def _slot(self, stage: _Stage, name: str, what: str) -> Iterator[None]:
         """Wait for a place in a stage."""
-        while not stage.acquire(timeout=_LOOK):
+        while not stage.enter(_LOOK):
             self._report(name, f"wait for {what}", 0, 0)
         try:
             yield
         finally:
-            stage.release()
+            stage.leave()
+
+
+class _Stage:
+    """A stage that takes so many entries at once; how many, may change while it goes on."""
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most, self._inside, self._free = most, 0, threading.Condition()
+
+    def enter(self, seconds: float) -> bool:
+        """Take a place, and tell whether there was one in so many seconds."""
+        with self._free:
+            if not self._free.wait_for(lambda: self._inside < self._most(), seconds):
+                return False
+            self._inside += 1
+            return True
+
+    def leave(self) -> None:
+        """Give it back."""
+        with self._free:
+            self._inside -= 1
+            self._free.notify()
 
 
 @contextmanager

@@ -81,6 +81,15 @@ class Crew:
         self._gpus = self._gpus or any("GPU" in worker.get("resources", {}) for worker in self._known().values())
         return dict(RESOURCE) if self._gpus else {}
 
+    def without_gpu(self) -> list[str]:
+        """Return the addresses of the workers that offer no GPU, where others do; else none."""
+        plain = [address for address, worker in self._known().items() if "GPU" not in worker.get("resources", {})]
+        return plain if self.resources("auto") else []
+
+    def is_all_gpus(self) -> bool:
+        """Tell whether all workers are there for their GPUs."""
+        return bool(self.resources("auto")) and not self.without_gpu()
+
     def fitting(self, resources: Mapping[str, float]) -> int:
         """Return how many workers offer what is asked for."""
         return sum(

@@ -8,7 +8,7 @@ what kills its worker fails alone, and who stood beside it does not.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,7 @@ def run_calls(
     device: str = "auto",
     retries: int = 0,
     tick: Callable[[], None] = lambda: None,
+    workers: Sequence[str] = (),
 ) -> Iterator[Any]:
     """Compute calls on a cluster, yielding what each returns as it ends.
 
@@ -68,6 +69,8 @@ def run_calls(
         How often a call that fails is tried again.
     tick : callable
         Called every second, and may raise to end it all.
+    workers : addresses of workers
+        Which of them shall do it, as long as they are there; any if there are none.
 
     Yields
     ------
@@ -82,7 +85,10 @@ def run_calls(
         If a call has killed its workers; else whatever it raised. What is under way then is given up.
     """
     crew = crew_of(client)
-    flight = _Flight(client, crew, {"retries": retries, "resources": crew.resources(device), "pure": False})
+    how: dict[str, Any] = {"retries": retries, "resources": crew.resources(device), "pure": False}
+    if workers:
+        how |= {"workers": list(workers), "allow_other_workers": True}
+    flight = _Flight(client, crew, how)
     waiting = iter(calls)
     try:
         while flight.fill(waiting, tick):
@@ -90,6 +96,26 @@ def run_calls(
                 yield flight.result(future, tick)
     finally:
         flight.give_up()
+
+
+def run_step(client: Client, call: Call, tick: Callable[[], None] = lambda: None) -> Any:
+    """Do what needs no GPU: on a worker that has none, or in this process where every worker has one.
+
+    Parameters
+    ----------
+    client, call, tick
+        As for :func:`run_calls`.
+
+    Raises
+    ------
+    EmresError
+        As :func:`run_calls`.
+    """
+    crew = crew_of(client)
+    if crew.is_all_gpus():
+        return call.function(*call.arguments)
+    [found] = run_calls(client, [call], device="cpu", tick=tick, workers=crew.without_gpu())
+    return found
 
 
 class _Flight:

@@ -16,6 +16,7 @@ from emres.run.cluster import free_memory
 from emres.run.jobs import (
     Job,
     Progress,
+    absolute_mask,
     check_choices,
     check_map,
     hash_of_facts,
@@ -142,7 +143,7 @@ def estimate_job(
     check_choices(mask, device)
     group = open_entry(entry)
     recipe = method if isinstance(method, Recipe) else make_recipe(method)
-    job = EstimateJob(group.path, recipe, kind, mask, device)
+    job = EstimateJob(group.path.absolute(), recipe, kind, absolute_mask(mask), device)  # workers may be elsewhere
     if recipe.halves:
         _check_halves(group, recipe)
     for name in job.kinds:

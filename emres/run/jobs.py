@@ -97,9 +97,11 @@ class Job(ABC):
         work = self.group.work
         with disk_errors(work):
             work.mkdir(parents=True, exist_ok=True)
-            with only_writer(work / f"{self.result.replace('/', '+')}.job"):
-                yield
-        self.group.tidy()
+            try:
+                with only_writer(work / f"{self.result.replace('/', '+')}.job"):
+                    yield
+            finally:
+                self.group.tidy()
 
     def finished(self) -> bool:
         """Tell whether the store already holds exactly this result."""
@@ -180,6 +182,11 @@ def check_choices(mask: str, device: str) -> None:
         raise UsageError("unknown device", got=device, expected="auto, cpu or cuda")
     if mask not in MASKS and not Path(mask).is_file():
         raise UsageError(f"there is no mask {mask}", expected="auto, contour, none or a mask file")
+
+
+def absolute_mask(mask: str) -> str:
+    """Return a mask file's path as it is called from any folder; a word for a mask as it is."""
+    return mask if mask in MASKS else str(Path(mask).absolute())
 
 
 def resolve_device(device: str) -> str:

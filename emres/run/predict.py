@@ -12,22 +12,22 @@ from emres.archive.attributes import LOCAL_RESOLUTION, UNCERTAINTY
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
 from emres.archive.store import CHUNK, open_entry
-from emres.errors import EmresError, UsageError
+from emres.errors import UsageError
 from emres.model.contract import Contract, read_contract
 from emres.model.memory import Room, room_in
 from emres.run.blockwise import BlockJob, blocks_to_do, create_target, run_blocks
-from emres.run.finish import finish
 from emres.run.jobs import (
     Job,
     Progress,
+    absolute_mask,
     check_choices,
     check_map,
     hash_of_facts,
     map_facts,
     mask_facts,
 )
-from emres.run.map_spectra import check_told, inputs_of, prepare_for, reported_resolution
-from emres.run.masks import mask_slabs
+from emres.run.map_spectra import check_told, inputs_of, reported_resolution
+from emres.run.predict_steps import clear, finish_map, prepare_map
 from emres.run.prepare import (
     PREDICTION,
     SPREAD,
@@ -205,7 +205,8 @@ def predict_job(
         raise UsageError("a blind prediction is told no resolution", cure="leave one of the two out")
     group = open_entry(entry)
     check_map(group, kind)
-    job = PredictJob(group.path, find_model(model), kind, mask, device, blind=blind, resolution=resolution)
+    place, net = group.path.absolute(), find_model(model).absolute()  # a worker may be in another folder
+    job = PredictJob(place, net, kind, absolute_mask(mask), device, blind=blind, resolution=resolution)
     check_told(job.contract, resolution)  # a broken bundle is told here, not on a worker
     return job
 
@@ -239,21 +240,25 @@ def predict_entry(job: PredictJob, client: Client | None = None, progress: Progr
 
 
 def _predict(job: PredictJob, scratch: Scratch, client: Client | None, progress: Progress | None) -> dict[str, Any]:
-    if not scratch.notes().get("ready"):
-        _make_ready(job, scratch)
-    blocks = _block_job(job, scratch)
-    total, todo = len(blocks.plan), len(blocks_to_do(blocks))
     finished: list[Shape] = []
+    done = total = 0
 
     def tell() -> None:
         if progress is not None:
-            progress(total - todo + len(finished), total)
+            progress(done + len(finished), total)
 
+    if not scratch.notes().get("ready"):
+        prepare_map(job, scratch, client, tell)
+        create_target(_block_job(job, scratch), chunk=math.gcd(_CORE, CHUNK))
+        scratch.note(ready=True)
+    blocks = _block_job(job, scratch)
+    total = len(blocks.plan)
+    done = total - len(blocks_to_do(blocks))
     for index in run_blocks(blocks, client, device=job.device, tick=tell):
         finished.append(index)
         tell()
-    attributes = finish(job, scratch)
-    _clear(job, scratch)
+    attributes = finish_map(job, scratch, client, tell)
+    clear(job, scratch)
     return {**attributes, "computed": len(finished)}
 
 
@@ -263,23 +268,6 @@ def _block_job(job: PredictJob, scratch: Scratch) -> BlockJob:
     return BlockJob(
         predictor, job.plan, scratch, inputs_of(job.contract), PREDICTION, f"predict-{job.group.name}", also
     )
-
-
-def _make_ready(job: PredictJob, scratch: Scratch) -> None:
-    source, contract, working = job.group.pyramid(job.kind), job.contract, job.grids[1]
-    try:
-        mask = mask_slabs(source, job.mask, job.contour_level)
-        prepare_for(contract, source, mask, working, scratch, job.reported, job.model)
-        create_target(_block_job(job, scratch), chunk=math.gcd(_CORE, CHUNK))
-    except EmresError:  # an input that cannot be used leaves nothing behind
-        _clear(job, scratch)
-        raise
-    scratch.note(ready=True)
-
-
-def _clear(job: PredictJob, scratch: Scratch) -> None:
-    scratch.clear()
-    job.group.tidy()
 
 
 def _disk_scratch(job: PredictJob) -> DiskScratch:

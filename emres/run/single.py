@@ -6,23 +6,28 @@ import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emres.archive.attributes import LOCAL_RESOLUTION, UNCERTAINTY
 from emres.archive.disk import disk_errors
 from emres.archive.registry import DEFAULT_MODEL
 from emres.archive.store import EntryGroup, Store, open_entry
 from emres.errors import EmresError, UsageError
+from emres.run.cluster_job import fitted, run_job
 from emres.run.estimate import HALF_MAPS, estimate_job, missing_halves
 from emres.run.export import export_mrc
 from emres.run.fetch import find_entry
 from emres.run.ingest import import_map
-from emres.run.jobs import Job, run_timed
+from emres.run.jobs import Job
 from emres.run.methods import Recipe
 from emres.run.outcome import Report, no_report
 from emres.run.predict import predict_job
 from emres.volume.grid import Triple
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 MAP_SUFFIXES = (".map", ".mrc", ".ccp4", ".rec", ".gz", ".bz2")
 
@@ -47,6 +52,7 @@ def predict_input(
     uncertainty: Path | None = None,
     force: bool = False,
     report: Report = no_report,
+    client: Client | None = None,
 ) -> dict[str, Any]:
     """Predict one map.
 
@@ -72,6 +78,8 @@ def predict_input(
         Replace ``output`` and ``uncertainty`` if they exist.
     report : callable
         Told of every stage.
+    client : distributed.Client, optional
+        Where to compute, its workers being in the same file system: as one task, or a big map's blocks.
 
     Returns
     -------
@@ -93,7 +101,7 @@ def predict_input(
 
     if uncertainty is not None:
         _check_output(uncertainty, force)
-    work = _Work("predict", job_of, store, voxel_size, report, uncertainty)
+    work = _Work("predict", job_of, store, voxel_size, report, device, client, uncertainty)
     if is_map_file(source):
         return work.through_files({"map": Path(source)}, output, force)
     return work.on_entry(source, output, force)
@@ -111,6 +119,7 @@ def estimate_input(
     voxel_size: float | Triple | None = None,
     force: bool = False,
     report: Report = no_report,
+    client: Client | None = None,
 ) -> dict[str, Any]:
     """Estimate the local resolution of one map, or of two half maps.
 
@@ -123,7 +132,7 @@ def estimate_input(
         From :func:`emres.run.methods.make_recipe`.
     half_maps : two paths, optional
         Where they are not in the entry.
-    output, store, mask, device, voxel_size, force, report
+    output, store, mask, device, voxel_size, force, report, client
         As for :func:`predict_input`.
 
     Returns
@@ -137,9 +146,11 @@ def estimate_input(
     EmresError
         If any of it cannot be; nothing is left half-written.
     """
-    work = _Work(
-        "estimate", lambda group: estimate_job(group.path, recipe, mask=mask, device=device), store, voxel_size, report
-    )
+
+    def job_of(group: EntryGroup) -> Job:
+        return estimate_job(group.path, recipe, mask=mask, device=device)
+
+    work = _Work("estimate", job_of, store, voxel_size, report, device, client)
     halves = dict(zip(HALF_MAPS, half_maps or (), strict=False))
     if source is not None and not is_map_file(source):
         if halves:
@@ -185,6 +196,8 @@ class _Work:
     store: Path | None
     voxel_size: float | Triple | None
     report: Report
+    device: str
+    client: Client | None
     uncertainty: Path | None = None
 
     def on_entry(self, source: str, output: Path | None, force: bool) -> dict[str, Any]:
@@ -232,7 +245,10 @@ class _Work:
     def _done(self, group: EntryGroup, output: Path | None) -> dict[str, Any]:
         job = self.job_of(group)
         self.report(group.name, self.stage, 0, 0)
-        facts = told(run_timed(job, progress=lambda done, all_: self.report(group.name, self.stage, done, all_)))
+        if self.client is not None:
+            job = fitted(job, self.client)
+        tell = partial(self.report, group.name, self.stage)
+        facts = told(run_job(job, self.client, self.stage, self.device, tell))
         facts["store"] = str(group.path / job.result)
         if output is not None:
             facts["output"] = str(export_mrc(group, output, job.result, overwrite=True))

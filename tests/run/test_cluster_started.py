@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from emres.archive.store import EntryGroup, Store
 from emres.errors import EmresError, UsageError
+from emres.run.batch import BatchPlan, run_batch
 from emres.run.cluster import connect
 from emres.run.cluster_check import check_cluster
 from emres.run.cluster_gpu import listed_devices, visible_devices
@@ -105,7 +107,7 @@ def ssh_file(tmp_path: Path) -> Iterator[Path]:
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/key.pub\n"
         f"PidFile {tmp_path}/pid\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
-        "UsePAM no\n"
+        f"UsePAM no\nSetEnv PYTHONPATH={Path(__file__).parents[2]}\n"
     )
     host_key = " ".join((tmp_path / "host.pub").read_text().split()[:2])
     (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {host_key}\n")
@@ -125,17 +127,21 @@ def ssh_file(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.peer
 @pytest.mark.long
-def test_ssh_workers_talk_by_tls_show_no_key_and_end_with_the_client(ssh_file: Path) -> None:
+def test_ssh_workers_talk_by_tls_show_no_key_do_a_batch_and_end_with_the_client(
+    ssh_file: Path, entry: EntryGroup, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(entry.path.parents[1])
     with connect(str(ssh_file)) as client:
         facts = check_cluster(client)
         assert facts.encrypted
         assert facts.fit
         assert [worker.visible for worker in facts.workers] == ["0", "1"]
-        # These workers cannot import the tests.
         pids = list(client.run(os.getpid).values())
         lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
         assert any(b"emres.run.cluster_remote" in line for line in lines)
         assert not any(b"BEGIN" in line and b"PRIVATE KEY" in line for line in lines)
+        [outcome] = run_batch(["toy"], BatchPlan(Store(Path("store")), str(toy_model)), client)
+        assert outcome.status == "done", outcome.reason
     assert until(lambda: all(map(gone, pids)), 20)
 
 

@@ -1,0 +1,48 @@
+"""One job on a cluster: as one task where it fits a worker, else block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from emres.run.blockwise import task_name
+from emres.run.cluster_crew import crew_of
+from emres.run.cluster_tasks import Call, run_calls
+from emres.run.jobs import Job, Progress, run_timed
+from emres.run.worker import in_turn
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+def fitted(job: Job, client: Client) -> Job:
+    """Return a job that takes no more memory than a task may take on the smallest worker."""
+    return job.within(crew_of(client).memory())
+
+
+def run_job(job: Job, client: Client | None, stage: str, device: str, progress: Progress) -> Mapping[str, Any]:
+    """Do a job, here or on a cluster, unless its result is there.
+
+    Parameters
+    ----------
+    job : Job
+        As from :func:`fitted`.
+    client : distributed.Client, optional
+    stage : str
+        What the work is called.
+    device : str
+        As for :func:`emres.run.cluster_tasks.run_calls`.
+    progress : callable
+        Also called every second without news; may raise to end the work.
+
+    Returns
+    -------
+    mapping
+        As :func:`emres.run.jobs.run_timed`.
+    """
+    if client is None or job.finished() or not job.in_memory:
+        return run_timed(job, client, progress)
+    name = job.group.name
+    call = Call(task_name(f"{stage}-{name}") + f"-{job.fingerprint()[:12]}", in_turn, (run_timed, job), name)
+    [facts] = run_calls(client, [call], device=device, tick=lambda: progress(0, 0))
+    return dict(facts)
