@@ -15,6 +15,9 @@ from emres.run.prepare import NO_SIGNAL, SPREAD, Summary, finest_answer, marked,
 if TYPE_CHECKING:
     from emres.run.predict import PredictJob
 
+# Median local over reported resolution: 99 of 100 simulated maps lie between 0.99 and 1.6.
+_LIKELY = (0.9, 1.7)
+
 
 def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
     """Carry a prediction to the grid of its map, and into the store: the uncertainty beside the resolution.
@@ -39,7 +42,8 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
                 resolution = marked(resolution, np.asarray(density[box.slices]))
             summary.add(np.where(resolution == NO_SIGNAL, 0, resolution) if density is not None else resolution)
             writer.add(0, resolution)
-        attributes = {
+        answer = summary.result()
+        attributes: dict[str, Any] = {
             "fingerprint": job.fingerprint(),
             **provenance(job.mask),
             "model": job.contract.name_version,
@@ -48,9 +52,11 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             "normalisation": {key: scratch.notes()[key] for key in ("centre", "scale")},
             "working_voxel_size": working.voxel_size[0],
             "mrc_header": job.group.attributes(job.kind).get("mrc_header"),
-            **summary.result(),
-            **({"reported": job.reported, "uncertainty": spread.result(), **_warned(scratch)} if spread else {}),
+            **answer,
         }
+        if spread:
+            warned = _warned(scratch, answer["median"], job.reported)
+            attributes |= {"reported": job.reported, "uncertainty": spread.result(), **warned}
         # After the uncertainty: that the resolution is there means that all is done.
         writer.commit(attributes)
     return attributes
@@ -69,6 +75,30 @@ def _write_uncertainty(job: PredictJob, kind: str, scratch: Scratch) -> float:
     return float(summary.result()["median"])
 
 
-def _warned(scratch: Scratch) -> dict[str, list[str]]:
-    warnings = scratch.notes().get("warnings", [])
+def _warned(scratch: Scratch, median: float, reported: float | None) -> dict[str, list[str]]:
+    warnings = scratch.notes().get("warnings", []) + far_from_reported(median, reported)
     return {"warnings": warnings} if warnings else {}
+
+
+def far_from_reported(median: float, reported: float | None) -> list[str]:
+    """Return a sentence if an answer does not go with the resolution that was told, else nothing.
+
+    Parameters
+    ----------
+    median : float
+        Å, of the local resolution.
+    reported : float, optional
+        Å, of the whole map.
+
+    Examples
+    --------
+    >>> far_from_reported(3.9, 3.4), far_from_reported(3.9, None)
+    ([], [])
+    """
+    if reported is None or _LIKELY[0] <= median / reported <= _LIKELY[1]:
+        return []
+    return [
+        f"the median local resolution, {median:.3g} Å, is {median / reported:.2g} times the reported {reported:.3g} Å "
+        f"(usual: {_LIKELY[0]:g} to {_LIKELY[1]:g}): check the mask and what was reported, or compare with half maps, "
+        "emres estimate --method fsc"
+    ]

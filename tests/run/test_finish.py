@@ -1,0 +1,30 @@
+"""An answer that does not go with the resolution that was told is said not to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emres.run.finish import far_from_reported
+from emres.run.single import predict_input
+
+EMBEDDED = Path(__file__).parents[2] / "emres/archive/embedded/structures/EMD-6824/map/emd_6824.map.gz"
+
+
+@pytest.mark.parametrize(("median", "reported"), [(17.4, 8.4), (2.0, 4.0)])
+def test_an_answer_far_from_what_is_reported_is_said_to_be(median: float, reported: float) -> None:
+    [sentence] = far_from_reported(median, reported)
+    for figure in (median, reported):
+        assert f"{figure:.3g} Å" in sentence
+
+
+@pytest.mark.parametrize("reported", [None, 3.0, 5.0])
+def test_an_answer_that_goes_with_it_is_not(reported: float | None) -> None:
+    assert far_from_reported(4.6, reported) == []
+
+
+def test_a_prediction_that_was_told_nonsense_says_so(tmp_path: Path) -> None:
+    """EMD-6824 is a map of 5.8 Å on voxels of 2.6 Å: nothing is finer than two of them."""
+    facts = predict_input(str(EMBEDDED), output=tmp_path / "out.mrc", resolution=2.0)
+    assert any("times the reported 2 Å" in sentence for sentence in facts["warnings"])
