@@ -167,7 +167,7 @@ class _Scan:
     def _on_the_box(self, expected: dict[int, tuple[Shape, int]]) -> dict[int, int]:
         """Return the same from the transform of the whole box, of which most is not looked at: first a few shells."""
         half = self.known.spheres.box_size // 2
-        step, found = max(1, half // 16), {}
+        step, found = max(1, half // 8), {}
         todo = {place: (centre, min(half, step * (late // step + 1))) for place, (centre, late) in expected.items()}
         while todo:
             jobs = [(centre, last, pair) for centre, last in todo.values() for pair in self._pairs]
@@ -205,7 +205,9 @@ def _shells_above(curve: Curve, threshold: float) -> int:
 
 def _spread(limits: list[float], known: KnownSpheres, each: Each) -> torch.Tensor:
     """Return the weighted harmonic mean of the spheres' resolutions at every voxel, 0 where none reaches."""
-    frequency, weight = known.summed([1 / limit for limit in limits], each), known.weight(each)
+    frequency, weight = (
+        known.summed(values, each) for values in ([1 / limit for limit in limits], [1.0] * len(limits))
+    )
 
     def divide(first: int) -> None:
         part = frequency[first : first + SLAB]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from emres.estimators.c_random import RAND_MAX, c_rand
 
 # Coefficients whose phases are drawn at a time: more do not stay in a processor's cache.
 _AT_A_TIME = 100_000
-# Side of the largest box whose draws are kept from call to call: 17 MB for two geometries.
-KEPT = 128
 Ufunc = Callable[[Any], Any]
 Function = Callable[[torch.Tensor], torch.Tensor]
 
@@ -47,7 +44,7 @@ def randomise_phases(
         spectrum = torch.fft.rfftn(cubes[number])
         coefficients = spectrum.view(-1)
         untouched = coefficients[kept]
-        drawn = _drawn(shape[0], shell, seed, number).to(spectrum.device)
+        drawn = _drawn(kept.tolist(), len(coefficients), seed, number).to(spectrum.device)
         for part, phase in zip(torch.split(coefficients, _AT_A_TIME), torch.split(drawn, _AT_A_TIME), strict=True):
             angle, amplitude = phase.float().mul_(2 * math.pi / RAND_MAX), _by_numpy(np.abs, torch.abs, part)
             # Not polar(), which takes three times as long.
@@ -72,17 +69,11 @@ def _kept(side: int, shell: int, device: torch.device) -> torch.Tensor:
     return ((near[:, None, None] * side + near[:, None]) * (side // 2 + 1) + x)[stays]
 
 
-def _drawn(side: int, shell: int, seed: int, number: int) -> torch.Tensor:
-    """Return the random numbers of a volume's coefficients, and 0 for those that draw none: of small boxes, kept."""
-    return (_kept_drawn if side <= KEPT else _kept_drawn.__wrapped__)(side, shell, seed, number)
-
-
-@lru_cache(maxsize=4)
-def _kept_drawn(side: int, shell: int, seed: int, number: int) -> torch.Tensor:
-    gaps, count = _kept(side, shell, torch.device("cpu")).tolist(), side * side * (side // 2 + 1)
-    wanted = count - len(gaps)
+def _drawn(kept: list[int], count: int, seed: int, number: int) -> torch.Tensor:
+    """Return the random numbers of a volume's coefficients, and 0 for those that draw none."""
+    wanted = count - len(kept)
     drawn, spread = c_rand(wanted, seed, skip=number * wanted).numpy(), np.zeros(count, dtype=np.int32)
-    for before, (start, stop) in enumerate(itertools.pairwise([-1, *gaps, count])):
+    for before, (start, stop) in enumerate(itertools.pairwise([-1, *kept, count])):
         spread[start + 1 : stop] = drawn[start + 1 - before : stop - before]
     return torch.from_numpy(spread)
 

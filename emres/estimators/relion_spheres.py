@@ -18,7 +18,7 @@ from emres.volume.grid import Shape
 
 # The outermost part of the raised cosine that a window may cut off: there the mask is below 0.21.
 CUT_EDGE = 0.7
-# Side of the largest box and mask that are kept from call to call: 10 MB for a box of 112 voxels, 50 MB at most.
+# Side of the largest box and mask that are kept from call to call: 4 MB for a box of 112 voxels, 40 MB at most.
 KEPT = 128
 
 
@@ -92,13 +92,6 @@ class KnownSpheres:
         self.whole_mask = spheres.whole_mask(device)
         self._box: dict[int, ShellSums] = {}
         self._lock = Lock()
-        self._weight: torch.Tensor | None = None
-
-    def weight(self, each: Each) -> torch.Tensor:
-        """Return the sum of all masks, (n, n, n)."""
-        if self._weight is None:
-            self._weight = self.summed([1.0] * len(self.spheres.centres), each)
-        return self._weight
 
     def summed(self, values: list[float], each: Each) -> torch.Tensor:
         """Return the sum of all masks, each times a value, (n, n, n)."""

@@ -91,7 +91,7 @@ def _cell_and_high_pass_kernels() -> Tensor:
 
 def blurred(values: Tensor) -> Tensor:
     """Return the means over 3^3 cells, with zeros beyond the faces."""
-    # Axis by axis: pooling, which adds up all 27, takes seven times as long.
+    # Axis by axis: pooling, which adds up all 27, takes eight times as long.
     sums = nn.functional.pad(values, (1,) * 6)
     for axis in (2, 3, 4):
         before, middle, after = (sums.narrow(axis, k, sums.shape[axis] - 2) for k in range(3))
