@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from emres.archive.scratch import Scratch
 from emres.archive.store import EntryGroup
 from emres.errors import MapError, UsageError
+from emres.estimators.side_by_side import side_by_side
 from emres.model.condition import condition_of
 from emres.model.contract import Contract
 from emres.model.familiar import unfamiliar
@@ -112,7 +114,8 @@ class Molecule:
         """
         width = default_window(finest, resolution) / self.working.voxel_size[0]
         width = int(np.clip(4 * round(width / 4), *_WIDTHS))
-        return local_levels(self.read, self.cells, self.working.shape, noise, width)
+        with side_by_side(torch.device("cpu")) as each:
+            return local_levels(self.read, self.cells, self.working.shape, noise, width, each)
 
     def shown(self, spectra: Spectra, finest: float) -> Levels | None:
         """Return what the local power shows of a map whose noise is known; None if it is not."""

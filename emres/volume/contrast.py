@@ -26,6 +26,7 @@ SHELLS = len(frequencies(WIDTH))
 NUMBERS = 3 * SHELLS
 _MOST = 1000  # windows
 _FEW = 250  # cells: of fewer, there are eight windows a cell
+_TOGETHER = 96  # windows that are held at once
 _OUTER = 0.5  # share of the windows, those that reach farthest beyond the molecule, which are left out
 _APART = 4  # shells from one to another that no taper smears into it
 _COARSE = 4  # shells in which every part of a molecule has signal
@@ -87,7 +88,8 @@ def molecule_contrast(read: Read, needed: Read, cells: Array) -> Contrast | None
     chosen = np.flatnonzero((within > 0) & (within >= np.quantile(within, _OUTER)))
     if len(chosen) < _FEWEST:
         return None
-    return contrast_of(np.concatenate([window_power(read(windows[k])[None], WIDTH) for k in chosen]))
+    groups = np.array_split(chosen, -(-len(chosen) // _TOGETHER))
+    return contrast_of(np.concatenate([window_power(np.stack([read(windows[k]) for k in of]), WIDTH) for of in groups]))
 
 
 def contrast_of(powers: Array) -> Contrast:

@@ -12,7 +12,7 @@ reported resolution usually has: :func:`usual_noise`. The pattern is about right
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,13 @@ from scipy import ndimage
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Shape
+from emres.volume.lattice_power import Each, Read, lattice_power
 from emres.volume.local_window import AVERAGE_BREADTH, HANN_SIGMA, SKIRT_BREADTH, SKIRT_SHARE
 from emres.volume.resample import apply_matrices
 from emres.volume.spectrum import CELL, SHELLS, SIDE, Spectra
-from emres.volume.window_power import frequencies, window_power
+from emres.volume.window_power import frequencies, taper
 
 Array = np.ndarray[Any, Any]
-Read = Callable[[Box], Array]
 
 RATIO = (1 + 1 / 7) / (1 - 1 / 7)  # of the powers, where the FSC is 1/7
 _HANN_SQUARE = 0.1414  # standard deviation, in widths of a window, of the square of a Hann taper, which weighs power
@@ -125,7 +125,9 @@ def usual_noise(spectra: Spectra, resolution: float) -> tuple[float, ...]:
     return tuple((np.array(spectra.inside) / (1 + np.exp(-fall) / 3)).tolist())
 
 
-def local_levels(read: Read, cells: Array, shape: Shape, noise: tuple[float, ...], width: int) -> Levels:
+def local_levels(
+    read: Read, cells: Array, shape: Shape, noise: tuple[float, ...], width: int, each: Each = map
+) -> Levels:
     """Return where the local power comes down to that of the noise.
 
     Parameters
@@ -140,6 +142,8 @@ def local_levels(read: Read, cells: Array, shape: Shape, noise: tuple[float, ...
         Power of the noise, as :class:`emres.volume.spectrum.Spectra` has it.
     width : int
         Of the windows, voxels; a multiple of 4.
+    each : callable
+        As for :func:`emres.volume.lattice_power.lattice_power`.
 
     Returns
     -------
@@ -149,14 +153,12 @@ def local_levels(read: Read, cells: Array, shape: Shape, noise: tuple[float, ...
     step = max(width // _STEPS, round((math.prod(region.shape) / _PLACES) ** (1 / 3)))
     start, count = _lattice(region, step)
     near = _near(cells, start, count, step, width)
-    powers = np.zeros((len(frequencies(width)), *count), dtype=np.float32)
-    for plane in range(count[0]):
-        for places, found in _plane_powers(read, near[plane], (start[0] + plane * step, *start[1:]), step, width):
-            powers[:, plane, places[:, 0], places[:, 1]] = found.T
+    shells, expected = _told(noise, width)
+    powers = lattice_power(read, near, start, step, width, shells, each)
     share = _share_within(start, count, shape, step, width)
     there = near & (share > _WITHIN)
     powers /= np.maximum(share, _WITHIN)
-    frequency = _crossings(powers, there, noise, step, width)
+    frequency = _crossings(powers, there, shells, expected, width / step)
     # To a tenth of a percent: what is kept of them, in half the bytes, is what they are.
     values = -np.log(frequency).astype(np.float16).astype(np.float32)
     return Levels(values, start, step, _median(values, cells, start, step))
@@ -193,30 +195,18 @@ def _median(values: Array, cells: Array, start: Shape, step: int) -> float:
     return round(float(np.median(values[inside] if inside.any() else values)), 6)
 
 
-_ROWS = 8  # of windows that are read at once: memory
-_TOGETHER = 96  # windows that are copied at once
-
-
-def _plane_powers(read: Read, near: Array, middle: Shape, step: int, width: int) -> Iterator[tuple[Array, Array]]:
-    """Yield places on one plane of a lattice, and the power in the windows round them."""
-    rows, columns = near.shape
-    corner = np.array(middle) - width // 2
-    for first in range(0, rows, _ROWS):
-        group = near[first : first + _ROWS]
-        if not group.any():
-            continue
-        begin = corner + np.array([0, first * step, 0])
-        sides = np.array([width, (len(group) - 1) * step + width, (columns - 1) * step + width])
-        held = read(Box(tuple(begin.tolist()), tuple((begin + sides).tolist())))
-        windows = np.lib.stride_tricks.sliding_window_view(held, (width,) * 3)[0, ::step, ::step]
-        places = np.argwhere(group)
-        for some in (places[k : k + _TOGETHER] for k in range(0, len(places), _TOGETHER)):
-            yield some + np.array([first, 0]), window_power(windows[tuple(some.T)], width)
+def _told(noise: tuple[float, ...], width: int) -> tuple[tuple[float, ...], Array]:
+    """Return the frequencies that are looked at, 1/voxel, up to where filters left any noise, and its power there."""
+    shells = frequencies(width)
+    expected = np.interp(shells, np.arange(SHELLS) / SIDE, noise)
+    told = np.flatnonzero(expected > _NOTHING * expected.max())
+    count = int(told[-1]) + 1 if len(told) else len(shells)
+    return tuple(shells[:count].tolist()), expected[:count]
 
 
 def _share_within(start: Shape, count: Shape, shape: Shape, step: int, width: int) -> Array:
     """Return how much of each window, by the square of its taper, lies within a volume."""
-    weight = np.sin(np.pi * (np.arange(width) + 0.5) / width) ** 4
+    weight = np.square(taper(width))
     weight /= weight.sum()
     z, y, x = (
         np.array([weight[max(-first, 0) : max(n - first, 0)].sum() for first in a - width // 2 + step * np.arange(m)])
@@ -225,19 +215,18 @@ def _share_within(start: Shape, count: Shape, shape: Shape, step: int, width: in
     return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float32)
 
 
-def _crossings(powers: Array, there: Array, noise: tuple[float, ...], step: int, width: int) -> Array:
-    """Return where the power first comes down to 4/3 of the noise, 1/voxel, and its mean over neighbours."""
-    shells, held = frequencies(width), there.astype(np.float32)
-    sigma = HANN_SIGMA * width / step
-    near, far = (math.sqrt((part * sigma) ** 2 - (_HANN_SQUARE * width / step) ** 2) for part in (1, SKIRT_BREADTH))
+def _crossings(powers: Array, there: Array, shells: tuple[float, ...], expected: Array, steps: float) -> Array:
+    """Return where the power first comes down to 4/3 of the noise, 1/voxel, and its mean over neighbours.
+
+    Windows are so many steps wide.
+    """
+    held, sigma = there.astype(np.float32), HANN_SIGMA * steps
+    near, far = (math.sqrt((part * sigma) ** 2 - (_HANN_SQUARE * steps) ** 2) for part in (1, SKIRT_BREADTH))
     shares = [_blurred(held, breadth) for breadth in (near, far)]
-    expected = np.interp(shells, np.arange(SHELLS) / SIDE, noise)
-    told = np.flatnonzero(expected > _NOTHING * expected.max())
-    last = int(told[-1]) if len(told) else len(shells) - 1
-    found: Array = np.full(there.shape, float(shells[last]))
+    found: Array = np.full(there.shape, shells[-1])
     above = np.ones(there.shape, dtype=bool)
     before: Array = np.full(there.shape, np.float32(np.inf))
-    for k in range(last + 1):
+    for k in range(len(shells)):
         masked = np.where(there, powers[k], 0)
         core, skirt = (_blurred(masked, breadth) / part for breadth, part in zip((near, far), shares, strict=True))
         ratio = ((1 - SKIRT_SHARE) * core + SKIRT_SHARE * skirt) / np.float32(max(expected[k], 1e-30))
