@@ -7,7 +7,6 @@ what kills its worker fails alone, and who stood beside it does not.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -126,7 +125,6 @@ class _Flight:
         self._client, self._crew, self._how = client, crew, dict(how)
         self._calls: dict[Future, Call] = {}
         self._next: Call | None = None
-        self._woken = threading.Event()
         self._lonely_since: float | None = None
 
     def fill(self, waiting: Iterator[Call], tick: Callable[[], None]) -> bool:
@@ -144,17 +142,18 @@ class _Flight:
             raise _lost()
         # A key that was used before would be answered from memory, or join a task that is being given up.
         key = f"{call.key}-{time.monotonic_ns():x}"
-        future = self._client.submit(call.function, *call.arguments, key=key, **self._how)
-        self._calls[future] = call
-        future.add_done_callback(lambda _: self._woken.set())
+        self._calls[self._client.submit(call.function, *call.arguments, key=key, **self._how)] = call
 
     def ended(self, tick: Callable[[], None]) -> list[Future]:
         """Wait until a task ends, and return those that have."""
+        from concurrent.futures import CancelledError
+
+        from distributed import wait
+
         while True:
             tick()
-            # Not by asking Dask: of hundreds of maps under way each would ask its loop every second.
-            self._woken.wait(_LOOK)
-            self._woken.clear()
+            with suppress(TimeoutError, CancelledError):
+                wait(list(self._calls), timeout=_LOOK, return_when="FIRST_COMPLETED")
             if found := [future for future in self._calls if future.done()]:
                 self._lonely_since = None
                 return found
