@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.maps import ball_entry
 from benchmarks.report import Row
@@ -36,20 +36,31 @@ def measure(size: str) -> list[Row]:
         for number in range(1, entries):
             shutil.copytree(first.path, first.path.with_name(f"ball-{number:03d}.zarr"))
         plan = BatchPlan(Store(folder / "store"), device="cpu")
-        seconds: dict[int, list[float]] = {1: [], 2: []}
+        taken: dict[int, list[Taken]] = {1: [], 2: []}
         with connect(_spec(folder, 1)) as one, connect(_spec(folder, 2)) as two:
             for client, workers in ((one, 1), (two, 2)):
                 client.wait_for_workers(workers)  # a client comes with its first
                 client.run(_loaded, find_model())
                 _batch(plan, client)
             for _ in range(repeats):  # in turns: whatever else the machine does meets both alike
-                seconds[1].append(_batch(plan, one))
-                seconds[2].append(_batch(plan, two))
-    alone, together = (statistics.median(seconds[workers]) for workers in (1, 2))
-    how = f"{alone:.2f} s on one, {together:.2f} s on two, a core each: efficiency {alone / 2 / together:.2f}"
-    return [
-        Row(f"{entries} maps of {side}^3, emres-small: two workers / half of one", 2 * together / alone, MOST, how=how)
-    ]
+                taken[1].append(_batch(plan, one))
+                taken[2].append(_batch(plan, two))
+    alone, together = (Taken(*map(statistics.median, zip(*taken[workers], strict=True))) for workers in (1, 2))
+    how = (
+        f"{alone.wall:.2f} s on one, {together.wall:.2f} s on two, a core each: efficiency "
+        f"{alone.wall / 2 / together.wall:.2f}; of processor {alone.workers:.2f} and {together.workers:.2f} s in "
+        f"workers, {alone.client:.2f} and {together.client:.2f} s in client and scheduler"
+    )
+    what = f"{entries} maps of {side}^3, emres-small: two workers / half of one"
+    return [Row(what, 2 * together.wall / alone.wall, MOST, how=how)]
+
+
+class Taken(NamedTuple):
+    """Seconds of a batch: on the clock, and of processor in the workers and in the process of client and scheduler."""
+
+    wall: float
+    workers: float
+    client: float
 
 
 def _loaded(model: Path) -> None:
@@ -63,12 +74,17 @@ def _spec(folder: Path, workers: int) -> str:
     return str(path)
 
 
-def _batch(plan: BatchPlan, client: Client) -> float:
-    """Predict all anew, and return the seconds."""
+def _batch(plan: BatchPlan, client: Client) -> Taken:
+    """Predict all anew, and return what that took."""
     for group in plan.store:
         for answer in ANSWERS:
             shutil.rmtree(group.path / answer, ignore_errors=True)
-    start = time.perf_counter()
+    away, here, start = _processor(client), time.process_time(), time.perf_counter()
     failed = [outcome for outcome in run_batch([group.name for group in plan.store], plan, client) if outcome.reason]
     assert not failed, failed
-    return time.perf_counter() - start
+    return Taken(time.perf_counter() - start, _processor(client) - away, time.process_time() - here)
+
+
+def _processor(client: Client) -> float:
+    """Return the seconds of processor that the workers have taken so far."""
+    return float(sum(client.run(time.process_time).values()))

@@ -42,9 +42,9 @@ class Conductor:
     def __init__(self, plan: BatchPlan, client: Client | None, report: Report) -> None:
         self._plan, self._client, self._report = plan, client, report
         self._cache = Cache(plan.store, plan.max_cache)
-        self._network = _Stage(lambda: MOST_JOBS)
-        self._big = _Stage(self._most_big)
-        self._exports = _Stage(cores)
+        self._network = Stage(lambda: MOST_JOBS)
+        self._big = Stage(self._most_big)
+        self._exports = Stage(cores)
 
     def _most_big(self) -> int:
         """Return how many maps may go by blocks at once: one for whoever prepares them and puts them together."""
@@ -124,7 +124,7 @@ class Conductor:
             return job.result, run_job(job, self._client, stage, device, tell)
 
     @contextmanager
-    def _slot(self, stage: _Stage, name: str, what: str) -> Iterator[None]:
+    def _slot(self, stage: Stage, name: str, what: str) -> Iterator[None]:
         """Wait for a place in a stage."""
         while not stage.enter(_LOOK):
             self._report(name, f"wait for {what}", 0, 0)
@@ -134,7 +134,7 @@ class Conductor:
             stage.leave()
 
 
-class _Stage:
+class Stage:
     """A stage that takes so many entries at once; how many, may change while it goes on."""
 
     def __init__(self, most: Callable[[], int]) -> None:

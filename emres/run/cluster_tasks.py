@@ -124,17 +124,18 @@ class _Flight:
     def __init__(self, client: Client, crew: Crew, how: Mapping[str, Any]) -> None:
         self._client, self._crew, self._how = client, crew, dict(how)
         self._calls: dict[Future, Call] = {}
+        self._next: Call | None = None
         self._lonely_since: float | None = None
 
     def fill(self, waiting: Iterator[Call], tick: Callable[[], None]) -> bool:
         """Send calls as long as there is room; return whether any is under way."""
-        while self._crew.take(0 if self._calls else _LOOK, tick):
-            call = next(waiting, None)
-            if call is None:
-                self._crew.leave()
-                break
+        while True:
+            # Looked at first: who has nothing more to send does not wait for room.
+            self._next = self._next or next(waiting, None)
+            if self._next is None or not self._crew.take(0 if self._calls else _LOOK, tick):
+                return bool(self._calls)
+            call, self._next = self._next, None
             self._send(call)
-        return bool(self._calls)
 
     def _send(self, call: Call) -> None:
         if self._client.status != "running":

@@ -1,4 +1,4 @@
-"""The drill (``python -m tests.drill``), and a small one. Both are long: a minute, and a quarter of an hour."""
+"""The drill (``python -m tests.drill``), and a small one. Both are long: a minute each on a machine that is quiet."""
 
 from __future__ import annotations
 
