@@ -19,7 +19,7 @@ from emres.archive.emdb import Mirror
 from emres.archive.mrc_write import write_mrc
 from emres.archive.store import Store
 from emres.errors import BusyError, FullDiskError, StoreError
-from emres.run import batch_entry
+from emres.run import batch_entry, cluster_job
 from emres.run.batch import BatchPlan, fetch_by, planned, run_batch
 from emres.run.batch_cache import remembered
 from emres.run.batch_claim import FOLDER, claimed
@@ -227,8 +227,8 @@ def test_what_no_entry_is_to_blame_for_ends_the_run_and_is_held_against_none(
             raise error
         return real(job)
 
-    real = batch_entry.run_timed
-    monkeypatch.setattr(batch_entry, "run_timed", broken)
+    real = cluster_job.run_timed
+    monkeypatch.setattr(cluster_job, "run_timed", broken)
     run, ended = run_batch(NAMES, plan), []
     with pytest.raises(type(error)):
         ended.extend(run)
@@ -243,6 +243,6 @@ def test_a_disk_error_of_one_entry_alone_stops_nobody(plan: BatchPlan, monkeypat
             raise StoreError("permission denied")
         return real(job)
 
-    real = batch_entry.run_timed
-    monkeypatch.setattr(batch_entry, "run_timed", broken)
+    real = cluster_job.run_timed
+    monkeypatch.setattr(cluster_job, "run_timed", broken)
     assert statuses(plan) == {name: "failed" if name == "EMD-0002" else "done" for name in NAMES}
