@@ -63,6 +63,11 @@ class Contrast:
         return Contrast(tuple(spread.tolist()), tuple(likeness.tolist()), tuple(rise.tolist()))
 
     @property
+    def frequency(self) -> Array:
+        """Of the shells, 1/voxel."""
+        return frequencies(WIDTH)
+
+    @property
     def numbers(self) -> Array:
         """All of it, (45,) float64, of order one."""
         return np.concatenate([self.spread, self.likeness, np.array(self.rise) / 2])

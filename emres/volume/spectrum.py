@@ -71,9 +71,8 @@ class Spectra:
         inside, outside = (tuple(value + variance for value in power) for power in (self.inside, self.outside))
         contrast = self.contrast
         if contrast is not None:
-            shells = np.linspace(1 / 16, 1 / 2, len(contrast.spread)) * SIDE
             share = np.array(self.inside) / np.maximum(inside, 1e-30)
-            contrast = contrast.diluted(np.interp(shells, np.arange(SHELLS), share))
+            contrast = contrast.diluted(np.interp(contrast.frequency * SIDE, np.arange(SHELLS), share))
         return replace(self, inside=inside, outside=outside, contrast=contrast)
 
     def with_errors(self, inside: Array, outside: Array) -> Spectra:
