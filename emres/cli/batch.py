@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emres.cli.cluster import cluster_of
 from emres.cli.console import Console, exit_code, show_outcomes
 from emres.cli.fetch import chosen
 from emres.cli.options import CONTEXT, PATH, archive, on_cluster, predicting, selecting, to_store, with_console
-from emres.cli.simulate import cluster_of
 
 if TYPE_CHECKING:
     from emres.archive.emdb import Mirror

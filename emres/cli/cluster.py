@@ -1,8 +1,10 @@
-"""``emres cluster``: try a cluster before work is given to it."""
+"""``emres cluster``: try a cluster before work is given to it; and the clients of the commands that work on one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -89,6 +91,18 @@ def _row(worker: WorkerFacts) -> list[str]:
         ", ".join(f"{name}={count:g}" for name, count in worker.resources.items()) or "-",
         "-" if worker.block_seconds is None else f"{worker.block_seconds:.1f} s",
     ]
+
+
+@contextmanager
+def cluster_of(console: Console, cluster: str | None, tasks: int | None) -> Iterator[Any]:
+    """Yield a client for ``--cluster``, having told where its dashboard is; none where there is no such option."""
+    if cluster is None:
+        yield None
+        return
+    from emres.run.cluster import connect
+
+    with connect(cluster, tasks=tasks, told=lambda link: console.say(f"dashboard: {link}")) as client:
+        yield client
 
 
 COMMANDS = (cluster,)

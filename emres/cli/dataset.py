@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emres.cli.cluster import cluster_of
 from emres.cli.console import Console, exit_code, show_outcomes, warn
 from emres.cli.options import CONTEXT, PATH, archive, masking, on_cluster, with_console
-from emres.cli.simulate import cluster_of
 
 if TYPE_CHECKING:
     from emres.archive.emdb import Mirror

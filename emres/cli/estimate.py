@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from emres.cli.cluster import cluster_of
 from emres.cli.console import Console, warn
 from emres.cli.options import CONTEXT, PATH, masking, on_cluster, with_console
-from emres.cli.simulate import cluster_of
 
 
 @click.command(context_settings=CONTEXT)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from emres.cli.cluster import cluster_of
 from emres.cli.console import Console, exit_code, show_outcomes
 from emres.cli.options import CONTEXT, PATH, on_cluster, to_store, with_console
 
@@ -90,18 +89,6 @@ def _found(recipe: str | None) -> Any:
     from emres.simulate.recipe_files import find_recipe
 
     return find_recipe(recipe) if recipe else None
-
-
-@contextmanager
-def cluster_of(console: Console, cluster: str | None, tasks: int | None) -> Iterator[Any]:
-    """Yield a client for ``--cluster``, having told where its dashboard is; none where there is no such option."""
-    if cluster is None:
-        yield None
-        return
-    from emres.run.cluster import connect
-
-    with connect(cluster, tasks=tasks, told=lambda link: console.say(f"dashboard: {link}")) as client:
-        yield client
 
 
 COMMANDS = (simulate,)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emres.cli.cluster import cluster_of
 from emres.cli.console import Console, warn
 from emres.cli.options import CONTEXT, PATH, on_cluster, with_console
-from emres.cli.simulate import cluster_of
 from emres.errors import UsageError
 
 if TYPE_CHECKING:

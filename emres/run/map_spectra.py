@@ -159,9 +159,7 @@ def prepare_for(
     reach = max(contract.reach, REACH) if contract.conditioned else contract.reach
     prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
     if contract.conditioned:
-        finest = max(source.grid().voxel_size)
-        sampling = source.grid().mean_voxel_size
-        condition = _tell(contract, scratch, working, sampling, finest=finest, reported=reported, folder=folder)
+        condition = _tell(contract, scratch, working, source.grid(), reported=reported, folder=folder)
         scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition, contract.familiar))
 
 
@@ -169,16 +167,15 @@ def _tell(
     contract: Contract,
     scratch: Scratch,
     working: Grid,
-    sampling: float,
+    grid: Grid,
     *,
-    finest: float,
     reported: float | None,
     folder: Path | str | None,
 ) -> Array:
     """Return what the net is told, and write the pattern if it is one that reads it."""
     from emres.model.guess import guessed_resolution
 
-    molecule = Molecule.prepared(scratch, working, sampling)
+    finest, molecule = max(grid.voxel_size), Molecule.prepared(scratch, working, grid.mean_voxel_size)
     spectra = molecule.spectra()
     if not contract.patterned:
         return condition_of(spectra, reported)
