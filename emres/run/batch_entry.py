@@ -111,9 +111,7 @@ class Conductor:
         return fetched
 
     def _predicted(self, name: str, group: EntryGroup) -> tuple[str, Mapping[str, Any]]:
-        stage, device, job = self._plan.stage, self._plan.device, self._plan.job(group)
-        if self._client is not None:
-            job = fitted(job, self._client)
+        stage, device, job = self._plan.stage, self._plan.device, fitted(self._plan.job(group), self._client)
 
         def tell(done: int, total: int) -> None:  # and learn there if the run is to stop
             self._report(name, stage, done, total)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-def fitted(job: Job, client: Client) -> Job:
-    """Return a job that takes no more memory than a task may take on the smallest worker."""
-    return job.within(crew_of(client).memory())
+def fitted(job: Job, client: Client | None) -> Job:
+    """Return a job that takes no more memory than a task may take on the smallest worker, if there is a cluster."""
+    return job if client is None else job.within(crew_of(client).memory())
 
 
 def run_job(job: Job, client: Client | None, stage: str, device: str, progress: Progress) -> Mapping[str, Any]:

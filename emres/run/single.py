@@ -243,10 +243,8 @@ class _Work:
         return store.entry(name)
 
     def _done(self, group: EntryGroup, output: Path | None) -> dict[str, Any]:
-        job = self.job_of(group)
+        job = fitted(self.job_of(group), self.client)
         self.report(group.name, self.stage, 0, 0)
-        if self.client is not None:
-            job = fitted(job, self.client)
         tell = partial(self.report, group.name, self.stage)
         facts = told(run_job(job, self.client, self.stage, self.device, tell))
         facts["store"] = str(group.path / job.result)
