@@ -73,6 +73,8 @@ def dataset() -> None:
 )
 @click.option("--fewest-voxels", "fewest", type=click.IntRange(min=1), default=500, show_default=True,
               help="Leave out entries with a target in fewer.")  # fmt: skip
+@click.option("--most-unresolved", type=click.FloatRange(0, 1), default=0.5, show_default=True, metavar="SHARE",
+              help="Leave out entries of whose mask more has no local resolution.")  # fmt: skip
 @on_cluster
 @masking
 @archive

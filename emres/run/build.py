@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 STORE = "store"
 FEWEST_VOXELS = 500
+MOST_UNRESOLVED = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class BuildPlan:
         Of the split.
     fewest : int
         Entries with a target in fewer voxels are left out.
+    most_unresolved : float
+        And those of whose mask more has no local resolution: what is nearly all noise is no reference.
     mirror : Mirror, optional
         Where entries are fetched from that the store lacks; without it, they must be there.
     left_out : sequence of Outcome
@@ -71,6 +74,7 @@ class BuildPlan:
     families: Mapping[str, str] = field(default_factory=dict)
     seed: int = 1
     fewest: int = FEWEST_VOXELS
+    most_unresolved: float = MOST_UNRESOLVED
     mirror: Mirror | None = None
     left_out: Sequence[Outcome] = ()
 
@@ -136,7 +140,8 @@ def build(plan: BuildPlan, client: Client | None = None, report: Report = no_rep
 
 def _made(plan: BuildPlan, kinds: Mapping[str, str]) -> dict[str, Any]:
     targets = {kind.removeprefix(f"{LOCAL_RESOLUTION}/"): {"mask": plan.mask} for kind in kinds.values()}
-    return {"program": f"emres {__version__}", "seed": plan.seed, "fewest_voxels": plan.fewest, "targets": targets}
+    rules = {"fewest_voxels": plan.fewest, "most_unresolved": plan.most_unresolved}
+    return {"program": f"emres {__version__}", "seed": plan.seed, **rules, "targets": targets}
 
 
 def _judged(outcome: Outcome, plan: BuildPlan, kind: str, dataset: DataSet) -> tuple[Row | None, Outcome]:
@@ -155,13 +160,10 @@ def row_of(group: EntryGroup, kind: str, plan: BuildPlan, dataset: DataSet) -> R
     Raises
     ------
     UsageError
-        If too few of its voxels have a target.
+        If too few of its voxels have a target, or too many of its mask have no local resolution.
     """
     found, grid, entry = group.attributes(kind), group.grid(kind), group.attributes()["entry"]
-    if found["voxels"] < plan.fewest:
-        raise UsageError(
-            f"{group.name} has a target in too few voxels", got=f"{found['voxels']}", expected=f"{plan.fewest}"
-        )
+    _check_target(group.name, found, plan)
     known = {row.entry: row.family for row in dataset.rows}
     return Row(
         entry=group.name,
@@ -178,6 +180,15 @@ def row_of(group: EntryGroup, kind: str, plan: BuildPlan, dataset: DataSet) -> R
         voxels=found["voxels"],
         reported=entry.get("resolution"),
     )
+
+
+def _check_target(name: str, found: Mapping[str, Any], plan: BuildPlan) -> None:
+    if found["voxels"] < plan.fewest:
+        raise UsageError(f"{name} has a target in too few voxels", got=f"{found['voxels']}", expected=f"{plan.fewest}")
+    unresolved = found.get("unresolved_share", 0.0)
+    if unresolved > plan.most_unresolved:
+        got, wanted = f"{unresolved:.0%}", f"at most {plan.most_unresolved:.0%}"
+        raise UsageError(f"{name} has no local resolution in most of its mask", got=got, expected=wanted)
 
 
 def densities_of(group: EntryGroup, kind: str) -> tuple[str, ...]:

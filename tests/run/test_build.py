@@ -137,6 +137,18 @@ def test_an_entry_with_few_targets_is_left_out_until_that_is_enough(files, tmp_p
     assert enough.made["left_out"] == {}
 
 
+def test_an_entry_that_is_mostly_unresolved_is_left_out_unless_that_is_allowed(files, tmp_path: Path) -> None:
+    store = store_with(tmp_path / "store", files, "a")
+    noise = np.random.default_rng(5).standard_normal((2, *SMALL.shape)).astype(np.float32)
+    pure = [write_mrc(tmp_path / f"noise-{k}.mrc", make_volume(noise[k], SMALL)) for k in (0, 1)]
+    entry_of(dict(zip(HALVES, pure, strict=True)), store, "noise", kinds=HALVES)
+    plan = plan_for(tmp_path / "set", store, "a", "noise", mask="none")
+    strict = build(plan).dataset
+    assert "no local resolution in most of its mask" in strict.made["left_out"]["noise"]["fsc-dense"]
+    assert [row.entry for row in strict.rows] == ["a"]
+    assert [row.entry for row in build(replace(plan, most_unresolved=1.0)).dataset.rows] == ["a", "noise"]
+
+
 def test_a_map_on_another_grid_than_its_target_is_not_shown(files, tmp_path: Path) -> None:
     store = store_with(tmp_path / "store", files, "a")
     finer = Grid((40, 40, 40), (1.5,) * 3)
