@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import fft
 
 from emres.errors import UsageError
-from emres.volume.contrast import NUMBERS
 from emres.volume.masking import grown
 from emres.volume.resample import Matrix, apply_matrices
 from emres.volume.spectrum import Spectra, shell_counts
@@ -60,11 +59,6 @@ class Augmentation:
         Share of the patches with which the reported resolution of their map is told.
     report : float
         Standard deviation of the logarithm of an error of what is told: authors differ in how they measure it.
-    spectrum : float
-        Standard deviation of the logarithm of an error of every shell of the spectra that are told: there are few maps
-        to learn spectra from.
-    contrast : float
-        Standard deviation of an error of every number of the contrast that is told, for the same reason.
     """
 
     rotations: bool = False
@@ -76,12 +70,10 @@ class Augmentation:
     offset: float = 0.0
     told: float = 0.0
     report: float = 0.0
-    spectrum: float = 0.0
-    contrast: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.b_factor
-        strengths = (self.noise, self.gain, self.offset, self.report, self.spectrum, self.contrast)
+        strengths = (self.noise, self.gain, self.offset, self.report)
         shares = (self.mask, self.told)
         known = np.isfinite([low, high, *strengths, *shares]).all()
         if not (known and min(*strengths, *shares) >= 0 and max(shares) <= 1 and low <= high):
@@ -101,10 +93,7 @@ class Augmentation:
 
 
 # What a net is trained with unless it is told otherwise.
-USUAL = Augmentation(
-    rotations=True, b_factor=(-80.0, 80.0), mask=0.2, gain=0.15, offset=0.02, told=0.4, report=0.06, spectrum=0.4,
-    contrast=0.1,
-)  # fmt: skip
+USUAL = Augmentation(rotations=True, b_factor=(-80.0, 80.0), mask=0.2, gain=0.15, offset=0.02, told=0.4, report=0.06)
 
 
 @dataclass(frozen=True)
@@ -152,12 +141,6 @@ def varied_spectra(spectra: Spectra, plan: Augmentation, finest: float, seed: in
         spectra = spectra.with_noise(draw.noise**2).scaled(1 / math.sqrt(1 + draw.noise**2))
     if plan.gain:
         spectra = spectra.scaled(draw.gain)
-    if plan.spectrum:
-        errors = np.random.default_rng([seed, 2]).normal(scale=plan.spectrum, size=(2, len(spectra.inside)))
-        spectra = spectra.with_errors(*np.exp(errors))
-    if plan.contrast and spectra.contrast is not None:
-        errors = np.random.default_rng([seed, 3]).normal(scale=plan.contrast, size=NUMBERS)
-        spectra = replace(spectra, contrast=spectra.contrast.with_errors(errors))
     return spectra.masked() if draw.masked else spectra
 
 

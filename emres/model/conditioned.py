@@ -2,8 +2,8 @@
 
 ::
 
-    condition (numbers of the whole map) --> two hidden layers --> level of the map, and a gain and an offset
-                                                                   for every channel of every layer (FiLM)
+    condition (numbers of the whole map) --> level of the map, see `emres.model.level`
+    condition, level --> two hidden layers --> a gain and an offset for every channel of every layer (FiLM)
     pattern (what local power over noise shows, see `emres.volume.one_map_fsc`) --> the encoder, and the answer
     density, 1 channel, full sampling
       |  stem: fixed, see `emres.model.unet`                  half sampling, 21 channels
@@ -18,8 +18,7 @@
       v  trilinear up-sampling, corners not aligned: local resolution changes slowly from voxel to voxel
     log(local resolution / voxel size) = level + gain x pattern + deviation, and the log of its spread, full sampling
 
-Where the noise of a map is known, from beside its molecule, level and pattern are all but the answer, and what is left
-to learn is how far they are off. Where it was masked off, the shape of the spectrum must do, and what is reported.
+The level is learnt first, from whole maps; patches then teach what is finer and what is coarser than it, and why.
 
 The condition is the same in every block of a map, so block-wise equals whole here too. FiLM: Perez et al., AAAI 2018.
 """
@@ -32,13 +31,14 @@ import torch
 from torch import Tensor, nn
 
 from emres.errors import UsageError
-from emres.model.condition import KNOWN, LENGTH, SHOWN, TOLD, level_at, whitened
+from emres.model.condition import LENGTH, whitened
+from emres.model.level import LevelReader
 from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides, joined
 
 _ENERGY_FLOOR = 1e-4  # of features of order one
 _HIDDEN = 64
-_TOLD_SPREAD = 0.12  # of log(local over reported resolution): about what simulated maps have
-_DROPPED = 0.3  # share of hidden numbers that training leaves out: there are few maps to learn levels from
+_USUAL_SPREAD = 0.15  # of log(local resolution) about what is predicted
+_DROPPED, _ERROR = 0.3, 0.1  # share of hidden numbers that training leaves out, error it adds: there are few maps
 
 
 class Film(nn.Module):
@@ -53,36 +53,24 @@ class Film(nn.Module):
     def __init__(self, sides: tuple[int, ...]) -> None:
         super().__init__()
         self._sides = sides
+        self.level = LevelReader()
         self.hidden = nn.Sequential(
             nn.Linear(LENGTH + 1, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
         )
-        # Level and spread, without and with a reported resolution; how far to trust what the local power shows of the
-        # level; gain of the pattern.
-        self.level, self.told, self.trust = nn.Linear(_HIDDEN, 2), nn.Linear(_HIDDEN, 2), nn.Linear(_HIDDEN, 2)
-        self.films = nn.Linear(_HIDDEN, 2 * sum(sides))
-        for layer in (self.level, self.told, self.trust, self.films):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        # Spread of the level, gain of the pattern, and what every layer is told.
+        self.films = nn.Linear(_HIDDEN, 2 + 2 * sum(sides))
+        nn.init.zeros_(self.films.weight)
+        nn.init.zeros_(self.films.bias)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
         """Return level and spread, (batch, 2, 1, 1, 1); the gain of the pattern; gain and offset of every layer."""
-        hidden = self.hidden(torch.cat([whitened(condition), _disagreement(condition)], 1))
-        parts = self.films(hidden)[..., None, None, None].split([side for side in self._sides for _ in range(2)], 1)
-        trust, gain = self.trust(hidden).split(1, 1)
-        (shown, _), (reported, told) = level_at(condition, SHOWN), level_at(condition, TOLD)
-        known = condition[:, KNOWN : KNOWN + 1]
-        # Where the level begins; what is learnt is how far from it a map's median lies.
-        between = torch.lerp(reported, shown, known * torch.sigmoid(trust))
-        begin = torch.where(told > 0, between, known * shown)
-        level = torch.where(told > 0, self.told(hidden), self.level(hidden))
-        level = level + torch.cat([begin, torch.maximum(known, told) * math.log(_TOLD_SPREAD)], 1)
-        return _spread_out(level), _spread_out(1 + gain), list(zip(parts[::2], parts[1::2], strict=True))
-
-
-def _disagreement(condition: Tensor) -> Tensor:
-    """Return how far a reported level is from that shown, where both are there: (batch, 1)."""
-    (shown, known), (reported, told) = level_at(condition, SHOWN), level_at(condition, TOLD)
-    return known * told * (reported - shown)
+        level, told = self.level(condition)[:, None], whitened(condition)
+        if self.training:
+            told = told + _ERROR * torch.randn_like(told)
+        found = self.films(self.hidden(torch.cat([told, level], 1)))[..., None, None, None]
+        spread, gain, *parts = found.split([1, 1, *(side for side in self._sides for _ in range(2))], 1)
+        level = torch.cat([_spread_out(level), spread + math.log(_USUAL_SPREAD)], 1)
+        return level, 1 + gain, list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _spread_out(values: Tensor) -> Tensor:
@@ -125,8 +113,8 @@ class ConditionedUNet(TwoLevelUNet):
 
     def level(self, condition: Tensor) -> Tensor:
         """Return the level that a condition alone lets expect, log(resolution / voxel size): (batch,)."""
-        level: Tensor = self.film(condition)[0]
-        return level[:, 0].flatten()
+        level: Tensor = self.film.level(condition)
+        return level
 
     def forward(
         self,

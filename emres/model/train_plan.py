@@ -67,6 +67,9 @@ class TrainPlan:
         Under which predictions are kept; the name is that of the folder unless given.
     steps, batch : int
         A step sees one batch of patches, over all processes together.
+    level_steps : int, optional
+        Of a net that is told of whole maps, before: in which it learns how fine a map is as a whole. As many as
+        ``steps`` unless given, and at most 1500.
     parts : int
         A batch comes in so many parts, which processes share: their number divides it.
     seed : int
@@ -112,6 +115,7 @@ class TrainPlan:
     version: str = "1"
     steps: int = 2000
     batch: int = 16
+    level_steps: int | None = None
     parts: int = 4
     seed: int = 0
     epoch_steps: int = 500

@@ -30,7 +30,7 @@ from emres.run.masks import mask_slabs, slabs
 from emres.run.patch_entries import check_row, density_pyramid, kinds_of
 from emres.run.prepare import bytes_in_memory, prepare
 from emres.volume.blocks import Box
-from emres.volume.contrast import Contrast
+from emres.volume.contrast import PARTS, Contrast
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
 from emres.volume.one_map_fsc import Levels
@@ -40,7 +40,7 @@ Array = np.ndarray[Any, Any]
 
 FILE = "patches.json"
 
-_FORMAT = 7
+_FORMAT = 8
 _SECONDS = 30.0  # of work that a kill may cost
 _MEMORY = 2**30  # bytes for the arrays of one map; above it they go to disk
 
@@ -134,10 +134,13 @@ def read_facts(dataset: DataSet) -> dict[str, MapFacts]:
 
 
 def _spectra(found: dict[str, Any]) -> Spectra:
-    contrast = found["contrast"] and Contrast(
-        *(tuple(found["contrast"][name]) for name in ("spread", "likeness", "rise"))
-    )
+    contrast = found["contrast"] and _contrast(found["contrast"])
     return Spectra(found["voxel_size"], tuple(found["inside"]), tuple(found["outside"]), contrast, found["sampling"])
+
+
+def _contrast(found: dict[str, Any]) -> Contrast:
+    parts: dict[str, Any] = {name: tuple(found[name]) for name in PARTS}
+    return Contrast(**parts, cells=found["cells"])
 
 
 def _record(facts: MapFacts) -> dict[str, Any]:

@@ -16,16 +16,23 @@ from emres.model.familiar import familiar_of
 from emres.model.train_plan import TrainPlan
 from emres.run.train_bundle import contract_for, fresh_net, provenance, write_model
 from emres.run.train_config import Training
-from emres.run.train_data import dataset_hash, training_conditions, training_stream, validation_stream
+from emres.run.train_data import (
+    dataset_hash,
+    learn_levels,
+    training_conditions,
+    training_stream,
+    validation_stream,
+)
 from emres.run.train_files import CHECKPOINT, NoFiles, TrainFiles, read_checkpoint, remove_leftovers
 
 if TYPE_CHECKING:
     import torch
 
     from emres.model.contract import Contract
+    from emres.model.loader import PatchStream
     from emres.model.ranks import Ranks
     from emres.model.train import Moment
-    from emres.model.train_state import TrainState
+    from emres.model.train_state import Checkpoint, TrainState
     from emres.model.validation import Validation
 
 Tell = Callable[["Moment"], None]
@@ -71,8 +78,10 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
         "plan": plan.record(),
         "dataset": {"name": dataset.folder.name, "rows": len(dataset.rows), "hash": dataset_hash(dataset)},
     }
-    state, contract, resumed = _begin(training, plan, dataset, about, ranks)
+    found = _checkpoint(training, plan, about)
     stream = training_stream(dataset, plan)
+    state, contract = _begin(training, plan, dataset, stream, found, ranks)
+    resumed = state.step
     feed = Feed(stream, plan, ranks, training.threads, training.workers)
     validation = _validation(dataset, plan, contract, ranks)
     files = TrainFiles(training.to, about, tell, lambda state: validation.shown(state.average))
@@ -111,25 +120,37 @@ def settled_plan(plan: TrainPlan, device: torch.device) -> TrainPlan:
     return settled
 
 
-def _begin(
-    training: Training, plan: TrainPlan, dataset: DataSet, about: dict[str, Any], ranks: Ranks
-) -> tuple[TrainState, Contract, int]:
-    """Return a fresh state, or that of the folder's checkpoint, the contract, and the step to go on from."""
-    from emres.model.train_state import TrainState
-
+def _checkpoint(training: Training, plan: TrainPlan, about: dict[str, Any]) -> Checkpoint | None:
+    """Return what the folder holds of this training, if it holds any."""
     found = None if training.restart else read_checkpoint(training.to, plan, about["dataset"])
     if found is None and not training.restart and (training.to / CONTRACT_FILE).exists():
         raise UsageError(
             f"there is a model in {training.to}, and no checkpoint to go on from",
             cure="train into another folder, or replace it with --restart",
         )
+    return found
+
+
+def _begin(
+    training: Training,
+    plan: TrainPlan,
+    dataset: DataSet,
+    stream: PatchStream,
+    found: Checkpoint | None,
+    ranks: Ranks,
+) -> tuple[TrainState, Contract]:
+    """Return a fresh state, or that of a checkpoint, and the contract."""
+    from emres.model.train_state import TrainState
+
     net = fresh_net(plan, dataset.side("train"))
     contract = contract_for(plan, net, training.to.name)
+    if found is None and contract.conditioned:
+        learn_levels(net, stream, plan)
     state = TrainState(net.to(ranks.device), plan.weight_decay)
     if found is not None:
         state.restore(found)
     ranks.agreed()  # nobody writes before everybody has read
-    return state, contract, state.step
+    return state, contract
 
 
 def _validation(dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks) -> Validation:

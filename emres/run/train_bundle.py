@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _COMPACT_BYTES = 70  # a voxel, of the compact net as it is built by default: measured
 _CUBE_BYTES = 16  # of a net that sees some cubes at a time, whatever it is given
-_USUAL_SPREAD = 0.2
 
 
 def fresh_net(plan: TrainPlan, rows: Sequence[Row]) -> nn.Module:
@@ -53,11 +52,8 @@ def fresh_net(plan: TrainPlan, rows: Sequence[Row]) -> nn.Module:
 def _start_at(net: nn.Module, value: float) -> None:
     from torch import nn
 
-    level = getattr(getattr(net, "film", None), "level", None)
-    if level is not None:
-        nn.init.constant_(level.bias, math.log(_USUAL_SPREAD))
-        level.bias.data[0] = value
-        return
+    if getattr(net, "conditioned", False):
+        return  # its level is learnt before anything else
     last = [layer for layer in net.modules() if isinstance(layer, nn.Conv3d)][-1]
     if last.bias is not None:
         nn.init.constant_(last.bias, value)

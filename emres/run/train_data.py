@@ -24,7 +24,11 @@ from emres.run.patches import patch_stream
 from emres.volume.density import Normalisation, RunningStatistics
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from emres.model.loader import PatchStream
+
+_LEVEL_STEPS = 1500
 
 
 def training_stream(dataset: DataSet, plan: TrainPlan) -> PatchStream:
@@ -127,20 +131,34 @@ class ScaledDataSet:
         return replace(found, facts=facts)
 
 
+def learn_levels(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
+    """Teach a net that is told of whole maps how fine they are: the median of their targets."""
+    from emres.model.level_fit import fit_levels, level_examples
+
+    opened, maps, levels = stream.opener.open(), [], []
+    for number, row in enumerate(stream.opener.rows):
+        source = opened.source(number)
+        for density in row.densities:
+            facts = source.facts[density]
+            maps.append((facts, source.reported, source.finest))
+            levels.append(np.log(row.resolution / facts.spectra.voxel_size))
+    conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
+    steps = min(plan.steps, _LEVEL_STEPS) if plan.level_steps is None else plan.level_steps
+    fit_levels(net.film.level, conditions, np.array(levels)[of], steps, plan.seed)  # type: ignore[union-attr, arg-type]
+
+
 def training_conditions(stream: PatchStream, most: int = 2000) -> np.ndarray:
     """Return what nets are told of the maps of training patches, but for a reported resolution: (patches, LENGTH)."""
     from emres.model.epoch import draw_patches, plan_visits
     from emres.model.told import told_of
 
     opened, epoch, found = stream.opener.open(), replace(stream.epoch, epoch=0), []
-    # The maps as they are: errors that a training adds would make any map familiar.
-    exact = replace(stream.cut, augmentation=replace(stream.cut.augmentation, spectrum=0.0, contrast=0.0))
     visits = plan_visits(stream.opener.rows, epoch)
     each = -(-most // len(visits))
     for visit in visits[:most]:
         source = opened.source(visit.row)
         specs = draw_patches(visit, stream.opener.rows[visit.row], opened.cells, epoch)
-        found += [told_of(source, spec, exact)[0] for spec in itertools.islice(specs, each)]
+        found += [told_of(source, spec, stream.cut)[0] for spec in itertools.islice(specs, each)]
     return blind(np.stack(found))
 
 

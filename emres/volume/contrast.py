@@ -3,11 +3,13 @@
 Noise is as strong in one part of a molecule as in another; signal is not, and where it is strong in one shell it is in
 the next. So the spread of the local power falls, from shell to shell, down to what chance alone gives, where the signal
 ends. No filter changes that, nor does a mask as long as the windows lie inside it: it needs no noise beside the
-molecule, and no word of the map's authors.
+molecule, and no word of the map's authors. Where a filter left nothing, all that a window sees is what leaks from other
+shells, which differs from place to place as they do: hence a taper that leaks little.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,51 +18,54 @@ import numpy as np
 
 from emres.volume.blocks import Box
 from emres.volume.spectrum import CELL, thinned
-from emres.volume.window_power import frequencies, window_power
+from emres.volume.window_power import frequencies, taper, window_power
 
 Array = np.ndarray[Any, Any]
 Read = Callable[[Box], Array]
 
-WIDTH = 16  # voxels of a window
+WIDTH = 24  # voxels of a window
 SHELLS = len(frequencies(WIDTH))
-NUMBERS = 3 * SHELLS
-_MOST = 1000  # windows
-_FEW = 250  # cells: of fewer, there are eight windows a cell
+PARTS = ("weak", "strong", "likeness", "rise")
+NUMBERS = len(PARTS) * SHELLS + 1
+_ORDER = 4  # of the taper
+_MOST = 500  # windows
 _TOGETHER = 96  # windows that are held at once
 _OUTER = 0.5  # share of the windows, those that reach farthest beyond the molecule, which are left out
-_APART = 4  # shells from one to another that no taper smears into it
-_COARSE = 4  # shells in which every part of a molecule has signal
+_APART = 6  # shells from one to another that no taper smears into it
+_COARSE = 6  # shells in which every part of a molecule has signal
+_TAIL = 0.05  # share of the windows that are weak, or strong
 _THIRD = 1 / 3
 _FEWEST = 12  # windows that tell anything
+_USUAL_CELLS = 100.0
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What differs from window to window of a molecule, in shells 1/16 to 1/2 per voxel.
+    """What differs from window to window of a molecule, in shells 1/24 to 1/2 per voxel.
 
     Parameters
     ----------
-    spread : (15,) tuple of float
-        Standard deviation of the logarithm of the power. Of noise alone about 0.1.
-    likeness : (15,) tuple of float
-        Its correlation with that of shells 1/8 per voxel coarser. Of noise alone about 0.
-    rise : (15,) tuple of float
-        Its mean in the third of the windows with most power in the coarse shells, over that with least.
+    weak, strong : (23,) tuple of float
+        How far the logarithm of the power of the weakest and of the strongest twentieth of the windows lies from its
+        median. Of noise alone about 0.16.
+    likeness : (23,) tuple of float
+        Correlation of the logarithms of power with those of shells 1/8 per voxel coarser. Of noise alone about 0.
+    rise : (23,) tuple of float
+        Their mean in the third of the windows with most power in the coarse shells, over that with least.
+    cells : int
+        Cells of 8^3 voxels in the molecule: how much chance there is in these numbers.
     """
 
-    spread: tuple[float, ...]
+    weak: tuple[float, ...]
+    strong: tuple[float, ...]
     likeness: tuple[float, ...]
     rise: tuple[float, ...]
+    cells: int = 0
 
     def diluted(self, share: Array) -> Contrast:
-        """Return what is left where only a share of the power, (15,), is what it was, and the rest alike everywhere."""
-        spread, rise = (tuple((np.array(part) * share).tolist()) for part in (self.spread, self.rise))
-        return replace(self, spread=spread, rise=rise)
-
-    def with_errors(self, errors: Array) -> Contrast:
-        """Return the contrast with errors of its :attr:`numbers`, (45,)."""
-        spread, likeness, rise = (self.numbers + errors).reshape(3, SHELLS) * np.array([[1], [1], [2]])
-        return Contrast(tuple(spread.tolist()), tuple(likeness.tolist()), tuple(rise.tolist()))
+        """Return what is left where only a share of the power, (23,), is what it was, and the rest alike everywhere."""
+        weak, strong, rise = (_tuple(np.array(part) * share) for part in (self.weak, self.strong, self.rise))
+        return replace(self, weak=weak, strong=strong, rise=rise)
 
     @property
     def frequency(self) -> Array:
@@ -69,8 +74,13 @@ class Contrast:
 
     @property
     def numbers(self) -> Array:
-        """All of it, (45,) float64, of order one."""
-        return np.concatenate([self.spread, self.likeness, np.array(self.rise) / 2])
+        """All of it, (93,) float64, of order one."""
+        size = math.log(max(self.cells, 1) / _USUAL_CELLS) / 2
+        return np.concatenate([*(np.array(getattr(self, name)) / 2 for name in PARTS), [size]])
+
+
+def _tuple(values: Array) -> tuple[float, ...]:
+    return tuple(np.round(values, 4).tolist())
 
 
 def molecule_contrast(read: Read, needed: Read, cells: Array) -> Contrast | None:
@@ -94,35 +104,31 @@ def molecule_contrast(read: Read, needed: Read, cells: Array) -> Contrast | None
     if len(chosen) < _FEWEST:
         return None
     groups = np.array_split(chosen, -(-len(chosen) // _TOGETHER))
-    return contrast_of(np.concatenate([window_power(np.stack([read(windows[k]) for k in of]), WIDTH) for of in groups]))
+    powers = [window_power(np.stack([read(windows[k]) for k in of]), WIDTH, _ORDER) for of in groups]
+    return contrast_of(np.concatenate(powers), int(cells.sum()))
 
 
-def contrast_of(powers: Array) -> Contrast:
-    """Return the contrast of windows from their power, (windows, 15) float, positive where it is not rounded away."""
+def contrast_of(powers: Array, cells: int = 0) -> Contrast:
+    """Return the contrast of windows from their power, (windows, 23) float, positive where it is not rounded away."""
     logs = np.log(np.maximum(powers, 1e-12 * max(float(powers.max()), 1e-30)))
-    spread = logs.std(axis=0)
-    scores = (logs - logs.mean(axis=0)) / np.maximum(spread, 1e-6)
-    coarser = np.maximum(np.arange(SHELLS) - _APART, 0)
-    likeness = (scores * scores[:, coarser]).mean(axis=0)
+    scores = (logs - logs.mean(axis=0)) / np.maximum(logs.std(axis=0), 1e-6)
+    likeness = (scores * scores[:, np.maximum(np.arange(SHELLS) - _APART, 0)]).mean(axis=0)
+    low, middle, high = np.quantile(logs, (_TAIL, 0.5, 1 - _TAIL), axis=0)
     order = np.argsort(logs[:, :_COARSE].mean(axis=1), kind="stable")
     part = max(1, round(_THIRD * len(order)))
     rise = logs[order[-part:]].mean(axis=0) - logs[order[:part]].mean(axis=0)
-    spread, likeness, rise = (tuple(np.round(values, 4).tolist()) for values in (spread, likeness, rise))
-    return Contrast(spread, likeness, rise)
+    return Contrast(_tuple(middle - low), _tuple(high - middle), _tuple(likeness), _tuple(rise), cells)
 
 
 def _places(cells: Array) -> Array:
-    """Return the middles of windows, voxels."""
-    found = np.argwhere(cells) * CELL
-    if len(found) >= _FEW:
-        return thinned(found // CELL, _MOST) * CELL + CELL // 2
-    steps = np.stack(np.meshgrid(*[(CELL // 4, 3 * CELL // 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    return np.asarray((found[:, None] + steps).reshape(-1, 3))
+    """Return the middles of windows, voxels: of a small molecule eight to a cell, of others as many as are enough."""
+    halves = np.argwhere(cells)[:, None] * 2 + np.indices((2, 2, 2)).reshape(3, -1).T
+    return thinned(halves.reshape(-1, 3), _MOST) * (CELL // 2) + CELL // 4
 
 
 def _within(inside: Array) -> float:
     """Return how much of a window lies in the molecule, by the square of its taper."""
-    line = np.sin(np.pi * (np.arange(WIDTH) + 0.5) / WIDTH) ** 4
+    line = np.square(taper(WIDTH, _ORDER))
     return float(np.einsum("zyx,z,y,x", inside, line, line, line) / line.sum() ** 3)
 
 

@@ -60,7 +60,8 @@ class Spectra:
 
     def filtered(self, gain: Array) -> Spectra:
         """Return the spectra after every shell's amplitudes were multiplied by a number, (43,)."""
-        return self.with_errors(np.square(gain), np.square(gain))
+        inside, outside = (_times(power, np.square(gain)) for power in (self.inside, self.outside))
+        return replace(self, inside=inside, outside=outside)
 
     def scaled(self, factor: float) -> Spectra:
         """Return the spectra of the map times a number."""
@@ -74,10 +75,6 @@ class Spectra:
             share = np.array(self.inside) / np.maximum(inside, 1e-30)
             contrast = contrast.diluted(np.interp(contrast.frequency * SIDE, np.arange(SHELLS), share))
         return replace(self, inside=inside, outside=outside, contrast=contrast)
-
-    def with_errors(self, inside: Array, outside: Array) -> Spectra:
-        """Return the spectra with every shell's power times a number, (43,) each."""
-        return replace(self, inside=_times(self.inside, inside), outside=_times(self.outside, outside))
 
     def masked(self) -> Spectra:
         """Return the spectra of a map that has nothing beside its molecule."""

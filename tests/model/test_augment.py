@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ from emres.model.augment import (
     vary,
     with_noise,
 )
-from emres.volume.contrast import Contrast
 from emres.volume.spectrum import SHELLS, SIDE, Spectra, mean_power
 
 VOXEL_SIZE = 1.5
@@ -125,25 +123,6 @@ def test_the_spectra_are_those_of_the_map_that_was_varied(wide: np.ndarray, plan
 def test_a_masked_patch_is_of_a_map_with_nothing_beside_its_molecule() -> None:
     assert not any(varied_spectra(FLAT, Augmentation(mask=1.0), 3.0, seed=1).outside)
     assert varied_spectra(FLAT, Augmentation(), 3.0, seed=1) == FLAT
-
-
-def test_errors_of_spectra_are_drawn_shell_by_shell_and_from_the_seed_alone() -> None:
-    plan = Augmentation(spectrum=0.3)
-    one, again, other = (varied_spectra(FLAT, plan, 3.0, seed) for seed in (1, 1, 2))
-    assert one == again
-    assert one != other
-    logs = np.log([varied_spectra(FLAT, plan, 3.0, seed).inside for seed in range(200)])
-    assert logs.std() == pytest.approx(0.3, rel=0.1)
-
-
-def test_errors_of_a_contrast_are_drawn_number_by_number_and_from_the_seed_alone() -> None:
-    flat = Contrast((0.5,) * 15, (0.5,) * 15, (1.0,) * 15)
-    spectra, plan = replace(FLAT, contrast=flat), Augmentation(contrast=0.1)
-    found = [varied_spectra(spectra, plan, 3.0, seed).contrast for seed in (1, 1, *range(200))]
-    assert found[0] == found[1] != found[2]
-    errors = np.array([contrast.numbers - flat.numbers for contrast in found if contrast is not None])
-    assert errors.std() == pytest.approx(0.1, rel=0.1)
-    assert varied_spectra(FLAT, plan, 3.0, seed=1) == FLAT
 
 
 def test_noise_is_white_and_the_rms_stays_one() -> None:

@@ -33,9 +33,7 @@ def told_bundle(folder: Path, **changes: object) -> Path:
 
     torch.manual_seed(3)
     net = ConditionedUNet(**ARGUMENTS).eval()
-    for layer in (net.film.level, net.film.told, net.film.trust, net.film.films):
-        torch.nn.init.normal_(layer.weight, std=0.3)
-    torch.nn.init.constant_(net.film.level.bias, 1.4)  # well above two voxels of the map
+    torch.nn.init.normal_(net.film.films.weight, std=0.3)
     fields = {"name": "told", "architecture": "conditioned_unet", "arguments": ARGUMENTS, "halo": 20, "patterned": True}
     save_bundle(folder, net, contract(**{**fields, "output": WITH_SPREAD, "steps": 2, **changes}), "# told\n")
     return folder

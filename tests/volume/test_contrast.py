@@ -46,10 +46,10 @@ def contrast(density: Array, molecule: Array) -> Contrast:
 
 def test_signal_differs_from_place_to_place_and_noise_does_not(density: Array, molecule: Array) -> None:
     found = contrast(density, molecule)
-    signal, noise = slice(0, 5), slice(8, SHELLS)  # up to 0.19, from 0.31 per voxel on
-    assert min(found.spread[signal]) > 0.5
-    assert max(found.spread[noise]) < 0.2
-    assert min(found.likeness[signal]) > 0.7
+    signal, noise = slice(0, 8), slice(13, SHELLS)  # up to 0.19, from 0.31 per voxel on
+    assert min(np.add(found.weak, found.strong)[signal]) > 1.5
+    assert max(np.add(found.weak, found.strong)[noise]) < 0.6
+    assert min(found.likeness[signal]) > 0.6
     assert np.mean(found.likeness[noise]) < 0.4
     assert min(found.rise[signal]) > 1
     assert max(np.abs(found.rise[noise])) < 0.2
@@ -69,20 +69,32 @@ def test_a_mask_round_the_molecule_hardly_changes_it(density: Array, molecule: A
 
 
 def test_noise_on_top_takes_contrast_away() -> None:
-    one = contrast_of(np.exp(np.random.default_rng(0).normal(size=(50, SHELLS))))
+    one = contrast_of(np.exp(np.random.default_rng(0).normal(size=(50, SHELLS))), cells=40)
     less = one.diluted(np.linspace(1, 0, SHELLS))
-    assert less.spread[0] == one.spread[0]
-    assert less.spread[-1] == 0
-    assert less.likeness == one.likeness
+    assert (less.weak[0], less.strong[0], less.rise[0]) == (one.weak[0], one.strong[0], one.rise[0])
+    assert less.weak[-1] == less.strong[-1] == less.rise[-1] == 0
+    assert (less.likeness, less.cells) == (one.likeness, one.cells)
 
 
 def test_numbers_are_finite_where_a_filter_left_nothing() -> None:
     powers = np.random.default_rng(0).random((20, SHELLS))
-    powers[:, 9:] = 0
+    powers[:, 15:] = 0
     found = contrast_of(powers).numbers
     assert found.shape == (NUMBERS,)
     assert np.isfinite(found).all()
     assert np.abs(found).max() < 10
+
+
+def test_what_lies_beyond_a_low_pass_tells_little_of_what_lies_before(density: Array, molecule: Array) -> None:
+    """Signal ends at 0.2 per voxel, the filter at 0.3: what is noise in between still looks like noise."""
+    frequency = np.sqrt(sum(axis**2 for axis in np.meshgrid(*[np.fft.fftfreq(SIDE)] * 3, indexing="ij")))
+    gain = np.clip((0.33 - frequency) / 0.06, 1e-4, 1)
+    filtered = np.fft.ifftn(np.fft.fftn(density) * gain).real.astype(np.float32)
+    kept = slice(2, 12)
+    before, after = (
+        np.add(found.weak, found.strong)[kept] for found in map(contrast, (density, filtered), [molecule] * 2)
+    )
+    np.testing.assert_allclose(after, before, atol=0.1)
 
 
 def test_a_speck_tells_nothing() -> None:

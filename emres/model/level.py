@@ -1,0 +1,162 @@
+"""How fine a map is as a whole, read off what is known of it: where, on the axis of frequency, its signal ends.
+
+::
+
+    condition --> curves over 44 frequencies, evenly spaced in their logarithm:
+                  spectrum and its slope, its ratio to the noise, how the power differs from place to place, ...
+              --> three convolutions along the axis --> a weight for every frequency --> its weighted mean
+
+What marks the end of the signal looks alike wherever it lies, so every map teaches every frequency. That is what makes
+the few hundred maps of a data set enough; several readers that learnt the same, each from its own start, are averaged.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emres.model.condition import CONTRAST, KNOWN, SHOWN, TOLD, level_at
+from emres.volume.contrast import NUMBERS, PARTS, SHELLS, WIDTH
+from emres.volume.spectrum import NYQUIST, SIDE
+from emres.volume.window_power import frequencies
+
+Array = np.ndarray[Any, Any]
+
+_PLACES = 44
+_COARSEST, _FINEST = 1 / 28, 1 / 2  # per voxel
+_LOGS = np.linspace(math.log(_COARSEST), math.log(_FINEST), _PLACES)
+_MARK = 0.12  # how broad a level is marked on the axis
+_RATIO = (-0.5, 2.0)  # of logarithms of power, as the condition has them: what lies beyond tells nothing more
+_NOISE = 0.05  # of curves, in training
+_DROPPED = 0.2  # share of curves' features, in training
+_SHARP = 3.0
+_BESIDE = 0.3  # how far the answer may lie from the mean, about
+_MEMBERS, _CHANNELS, _KERNEL = 3, 32, 5
+
+
+def _onto_axis(given: Array) -> Tensor:
+    """Return what takes values at frequencies, 1/voxel, to the axis: linear, and constant beyond them."""
+    wanted = np.exp(_LOGS)
+    matrix = [np.interp(wanted, given, unit) for unit in np.eye(len(given))]
+    return torch.from_numpy(np.array(matrix, dtype=np.float32))
+
+
+def _differences() -> Tensor:
+    """Return what takes a curve to its slope, by the logarithm of frequency."""
+    slope: Any = np.gradient(np.eye(_PLACES), _LOGS, axis=1)
+    return torch.from_numpy(slope.astype(np.float32))
+
+
+class Curves(nn.Module):
+    """A condition as curves over the axis: (batch, LENGTH) -> (batch, ``Curves.COUNT``, 44)."""
+
+    EXACT = 8  # curves that are flags or places, and have no error
+    COUNT = EXACT + 10 + len(PARTS)
+
+    spectrum: Tensor
+    contrast: Tensor
+    slope: Tensor
+    places: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        shells = np.arange(1, NYQUIST + 1) / SIDE
+        for name, value in (
+            ("spectrum", _onto_axis(shells)),
+            ("contrast", _onto_axis(frequencies(WIDTH))),
+            ("slope", _differences()),
+            ("places", torch.from_numpy(_LOGS.astype(np.float32))),
+        ):
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Return the curves; those without an error come first."""
+        inside, noise = condition[:, :NYQUIST] @ self.spectrum, condition[:, NYQUIST:KNOWN] @ self.spectrum
+        known, size, sampling = (self._flat(condition[:, k]) for k in range(KNOWN, KNOWN + 3))
+        numbers = condition[:, CONTRAST : CONTRAST + NUMBERS]
+        contrast = numbers[:, : len(PARTS) * SHELLS].reshape(-1, len(PARTS), SHELLS) @ self.contrast
+        cells, there = self._flat(numbers[:, -1]), self._flat(condition[:, CONTRAST + NUMBERS])
+        place = (self.places + 1.5).expand_as(inside)
+        told = self._marked(condition, TOLD)
+        shown = self._marked(condition, SHOWN, known)
+        exact = [torch.ones_like(place), place, known, there, *told, size]
+        inexact = [
+            inside - inside.mean(1, keepdim=True),
+            (inside - inside.amax(1, keepdim=True)) / 2,
+            torch.tanh(inside @ self.slope / 2),
+            known * (inside - noise).clamp(*_RATIO) * 4 / 3,
+            torch.tanh(noise @ self.slope / 2),
+            *shown,
+            sampling,
+            cells,
+        ]
+        return torch.cat([torch.stack([*exact, *inexact], 1), contrast], 1)
+
+    def _flat(self, values: Tensor) -> Tensor:
+        return values[:, None].expand(-1, _PLACES)
+
+    def _marked(self, condition: Tensor, place: int, known: Tensor | None = None) -> list[Tensor]:
+        """Return where on the axis a level lies, how far from it each place is, and whether it is there."""
+        level, there = level_at(condition, place)
+        there = there.expand(-1, _PLACES) if known is None else there * known
+        away = -self.places - level
+        return [there * torch.exp(-0.5 * (away / _MARK).square()), there * torch.tanh(away), there]
+
+
+class _Member(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        half = _KERNEL // 2
+        self.first = nn.Conv1d(Curves.COUNT, _CHANNELS, _KERNEL, padding=half)
+        self.further = nn.ModuleList(
+            nn.Conv1d(_CHANNELS, _CHANNELS, _KERNEL, padding=half * apart, dilation=apart) for apart in (2, 4)
+        )
+        self.last = nn.Conv1d(_CHANNELS, 2, 1)
+        self.drop = nn.Dropout1d(_DROPPED)
+
+    def forward(self, curves: Tensor, places: Tensor) -> Tensor:
+        """Return the level, (batch,)."""
+        features = self.drop(torch.relu(self.first(curves)))
+        for layer in self.further:
+            features = features + torch.relu(layer(features))
+        scores, beside = self.last(self.drop(features)).unbind(1)
+        weights = torch.softmax(_SHARP * scores, 1)
+        level: Tensor = (weights * (_BESIDE * beside - places)).sum(1)
+        return level
+
+
+class LevelReader(nn.Module):
+    """The level of a map, log(resolution / voxel size), from its condition: the mean of several readers.
+
+    Examples
+    --------
+    >>> from emres.model.condition import LENGTH
+    >>> LevelReader()(torch.zeros(2, LENGTH)).shape
+    torch.Size([2])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.curves = Curves()
+        self.members = nn.ModuleList(_Member() for _ in range(_MEMBERS))
+        self.requires_grad_(False)  # it learns apart from the net that it is a part of
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Return the level, (batch,), from conditions, (batch, LENGTH)."""
+        return self.each(condition).mean(0)
+
+    def each(self, condition: Tensor) -> Tensor:
+        """Return what every member reads, (members, batch); in training every one meets errors of its own."""
+        curves = self.curves(condition)
+        return torch.stack([member(self._varied(curves), self.curves.places) for member in self.members])
+
+    def _varied(self, curves: Tensor) -> Tensor:
+        if not self.training:
+            return curves
+        errors = torch.randn_like(curves) + torch.randn_like(curves[..., :1])
+        errors[:, : Curves.EXACT] = 0
+        return curves + _NOISE * errors

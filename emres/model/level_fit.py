@@ -1,0 +1,86 @@
+"""How a reader of levels learns: from whole maps, before a net sees any patch; of one number a map, in a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from emres.model.augment import Augmentation
+from emres.model.level import LevelReader
+from emres.model.patch_source import MapFacts
+from emres.model.told import told_condition
+
+Array = np.ndarray[Any, Any]
+
+_VARIANTS = 8  # of every map: sharpened, masked, told and untold
+_BATCH = 64
+_RATE, _WARM_UP, _DECAY, _BETA = 6e-3, 0.3, 0.01, 0.1
+
+
+def level_examples(
+    maps: Sequence[tuple[MapFacts, float | None, float]], varied: Augmentation, seed: int
+) -> tuple[Array, Array]:
+    """Return what a net may be told of some maps.
+
+    Parameters
+    ----------
+    maps : sequence of (MapFacts, float or None, float)
+        Numbers of each; its reported resolution, Å; the finest in it, Å.
+    varied : Augmentation
+        What may be done to a map.
+    seed : int
+
+    Returns
+    -------
+    (8 n, LENGTH) float32, (8 n,) int
+        Conditions, and the place of the map of each.
+    """
+    rng = np.random.default_rng([seed, 1])
+    seeds = rng.integers(2**62, size=(len(maps), _VARIANTS))
+    found = [
+        told_condition(facts, reported, finest, varied, int(one))[0]
+        for (facts, reported, finest), row in zip(maps, seeds, strict=True)
+        for one in row
+    ]
+    return np.stack(found), np.repeat(np.arange(len(maps)), _VARIANTS)
+
+
+def fit_levels(reader: LevelReader, conditions: Array, levels: Array, steps: int, seed: int) -> None:
+    """Teach a reader; to others that learn, its weights are given.
+
+    Parameters
+    ----------
+    reader : LevelReader
+    conditions : (n, LENGTH) float32
+    levels : (n,) float
+        log(median local resolution / voxel size) of their maps.
+    steps : int
+        Each sees 64 of them.
+    seed : int
+    """
+    told, truth = torch.from_numpy(conditions), torch.from_numpy(levels.astype(np.float32))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same sums in every process, and small ones
+    try:
+        torch.manual_seed(seed)
+        _fit(reader.train().requires_grad_(), told, truth, steps)
+    finally:
+        torch.set_num_threads(before)
+        reader.requires_grad_(False)
+
+
+def _fit(reader: LevelReader, told: torch.Tensor, truth: torch.Tensor, steps: int) -> None:
+    optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, max(steps, 2), pct_start=_WARM_UP)
+    for _ in range(steps):
+        chosen = torch.randint(len(truth), (_BATCH,))
+        each = reader.each(told[chosen])
+        loss = nn.functional.smooth_l1_loss(each, truth[chosen].expand_as(each), beta=_BETA)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
