@@ -14,7 +14,7 @@ from emres.archive.store import Store
 from emres.model.augment import Augmentation
 from emres.model.condition import blind
 from emres.model.contract import working_voxel_size
-from emres.model.patch_source import Source
+from emres.model.patch_source import MapFacts, Source
 from emres.model.train_plan import TrainPlan
 from emres.run.jobs import hash_of_facts
 from emres.run.masks import slabs
@@ -135,6 +135,21 @@ def learn_levels(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
     """Teach a net that is told of whole maps how fine they are: the median of their targets."""
     from emres.model.level_fit import fit_levels, level_examples
 
+    maps, levels = level_maps(stream)
+    conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
+    steps = min(plan.steps, _LEVEL_STEPS) if plan.level_steps is None else plan.level_steps
+    fit_levels(net.film.level, conditions, levels[of], steps, plan.seed)  # type: ignore[union-attr, arg-type]
+
+
+def level_maps(stream: PatchStream) -> tuple[list[tuple[MapFacts, float | None, float]], np.ndarray]:
+    """Return the maps that patches are cut from, and log(median local resolution / voxel size) of each.
+
+    Returns
+    -------
+    list of (MapFacts, float or None, float)
+        Numbers of each; its reported resolution, Å; the finest in it, Å.
+    (n,) float64
+    """
     opened, maps, levels = stream.opener.open(), [], []
     for number, row in enumerate(stream.opener.rows):
         source = opened.source(number)
@@ -142,9 +157,7 @@ def learn_levels(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
             facts = source.facts[density]
             maps.append((facts, source.reported, source.finest))
             levels.append(np.log(row.resolution / facts.spectra.voxel_size))
-    conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
-    steps = min(plan.steps, _LEVEL_STEPS) if plan.level_steps is None else plan.level_steps
-    fit_levels(net.film.level, conditions, np.array(levels)[of], steps, plan.seed)  # type: ignore[union-attr, arg-type]
+    return maps, np.array(levels)
 
 
 def training_conditions(stream: PatchStream, most: int = 2000) -> np.ndarray:

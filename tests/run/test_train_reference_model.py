@@ -29,6 +29,9 @@ bands = 2
 """
 
 
+ABLATIONS = WORKFLOW.with_name("ablate_levels.py")
+
+
 def run(work: Path, models: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     command = [str(models), "--to", str(work), "--recipe", "plain", "--count", "1", "--deposits", "2", "--steps", "3"]
     monkeypatch.setattr(sys, "argv", ["train", *command, "--config", str(config), "--most", "1"])
@@ -58,3 +61,15 @@ def test_models_become_a_model_that_states_what_it_was_measured_on(
     before = (tmp_path / "work/emres-reference/weights.safetensors").read_bytes()
     assert run(tmp_path / "work", models, config, monkeypatch) == 0
     assert (tmp_path / "work/emres-reference/weights.safetensors").read_bytes() == before
+    ablated(tmp_path / "work", monkeypatch)
+
+
+def ablated(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What levels are read from is measured, and noted for the card."""
+    model = work / "emres-reference"
+    monkeypatch.setattr(sys, "argv", ["ablate", str(work / "set"), "--into", str(model), "--steps", "2"])
+    runpy.run_path(str(ABLATIONS), run_name="__main__")
+    table = open_bundle(model).contract.training["error of levels, Å, validation side"]
+    assert set(table) >= {"all", "spectrum alone"}
+    assert set(table["all"]) == {"averages, blind", "averages, told", "deposits, blind", "deposits, told"}
+    assert all(error >= 0 for row in table.values() for error in row.values())
