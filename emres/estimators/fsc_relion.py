@@ -205,9 +205,7 @@ def _shells_above(curve: Curve, threshold: float) -> int:
 
 def _spread(limits: list[float], known: KnownSpheres, each: Each) -> torch.Tensor:
     """Return the weighted harmonic mean of the spheres' resolutions at every voxel, 0 where none reaches."""
-    frequency, weight = (
-        known.summed(values, each) for values in ([1 / limit for limit in limits], [1.0] * len(limits))
-    )
+    frequency, weight = known.summed([1 / limit for limit in limits], each), known.weight(each)
 
     def divide(first: int) -> None:
         part = frequency[first : first + SLAB]

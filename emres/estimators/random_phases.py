@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from emres.estimators.c_random import RAND_MAX, c_rand
+from emres.estimators.slab_transform import SLAB, half_complex, sections
 
-# Coefficients whose phases are drawn at a time: more do not stay in a processor's cache.
-_AT_A_TIME = 100_000
-Ufunc = Callable[[Any], Any]
-Function = Callable[[torch.Tensor], torch.Tensor]
+Places = np.ndarray[Any, np.dtype[np.int64]]
+Part = tuple[slice, Places, torch.Tensor]
 
 
 def randomise_phases(
@@ -38,46 +36,51 @@ def randomise_phases(
     list of (n, n, n) float32
     """
     shape = cubes[0].shape
-    kept = _kept(shape[0], shell, cubes[0].device)
 
     def turned(number: int) -> torch.Tensor:
-        spectrum = torch.fft.rfftn(cubes[number])
+        spectrum = half_complex(cubes[number])
         coefficients = spectrum.view(-1)
-        untouched = coefficients[kept]
-        drawn = _drawn(kept.tolist(), len(coefficients), seed, number).to(spectrum.device)
-        for part, phase in zip(torch.split(coefficients, _AT_A_TIME), torch.split(drawn, _AT_A_TIME), strict=True):
-            angle, amplitude = phase.float().mul_(2 * math.pi / RAND_MAX), _by_numpy(np.abs, torch.abs, part)
+        for place, stay, phase in _phases(shape[0], shell, seed, number):
+            part = coefficients[place]
+            untouched, amplitude = part[stay], _absolute(part)
+            cosine, sine = phase.to(part.device) * amplitude
             # Not polar(), which takes three times as long.
-            cosine, sine = _by_numpy(np.cos, torch.cos, angle), _by_numpy(np.sin, torch.sin, angle)
-            torch.complex(cosine.mul_(amplitude), sine.mul_(amplitude), out=part)
-        coefficients[kept] = untouched
-        columns = torch.fft.ifftn(spectrum, dim=(0, 1))
-        # Before the last step makes a third volume.
-        del spectrum, coefficients
-        volume: torch.Tensor = torch.fft.irfft(columns, n=shape[2], dim=2)
+            torch.complex(cosine, sine, out=part)
+            part[stay] = untouched
+        # The volume takes the place of its transform.
+        volume = torch.view_as_real(spectrum).flatten(-2)[..., : shape[2]]
+        for target, slab in zip(torch.split(volume, SLAB), sections(spectrum, shape), strict=True):
+            target.copy_(slab)
         return volume
 
     return list(each(turned, range(len(cubes))))
 
 
-def _kept(side: int, shell: int, device: torch.device) -> torch.Tensor:
+def _phases(side: int, shell: int, seed: int, number: int) -> Iterator[Part]:
+    """Yield, part after part: which coefficients, which of them stay, and cosine and sine of what the others draw."""
+    kept, start = _kept(side, shell), 0
+    wanted = side * side * (side // 2 + 1) - len(kept)
+    drawn_before = kept - np.arange(len(kept))
+    for drawn in c_rand(wanted, seed, skip=number * wanted):
+        stop = start + len(drawn)
+        first, last = np.searchsorted(drawn_before, (start, stop))
+        spread = np.insert(drawn, drawn_before[first:last] - start, 0)
+        angle = spread.astype(np.float32) * np.float32(2 * math.pi / RAND_MAX)
+        phase = torch.from_numpy(np.stack([np.cos(angle), np.sin(angle)]))
+        yield slice(start + first, stop + last), kept[first:last] - (start + first), phase
+        start = stop
+
+
+def _kept(side: int, shell: int) -> Places:
     """Return where the coefficients lie whose phases stay, in the order of memory."""
-    square = torch.fft.fftfreq(side, 1 / side, device=device).round_().square_()
-    near = torch.nonzero(square <= shell**2)[:, 0]
+    square = np.round(np.fft.fftfreq(side, 1 / side)) ** 2
+    near = np.flatnonzero(square <= shell**2)
     x = near[near <= side // 2]
-    stays = (square[near][:, None, None] + square[near][:, None] + square[x]).sqrt_() <= shell - 1e-3
-    return ((near[:, None, None] * side + near[:, None]) * (side // 2 + 1) + x)[stays]
+    stays = np.sqrt(square[near][:, None, None] + square[near][:, None] + square[x]) <= shell - 1e-3
+    kept: Places = ((near[:, None, None] * side + near[:, None]) * (side // 2 + 1) + x)[stays]
+    return kept
 
 
-def _drawn(kept: list[int], count: int, seed: int, number: int) -> torch.Tensor:
-    """Return the random numbers of a volume's coefficients, and 0 for those that draw none."""
-    wanted = count - len(kept)
-    drawn, spread = c_rand(wanted, seed, skip=number * wanted).numpy(), np.zeros(count, dtype=np.int32)
-    for before, (start, stop) in enumerate(itertools.pairwise([-1, *kept, count])):
-        spread[start + 1 : stop] = drawn[start + 1 - before : stop - before]
-    return torch.from_numpy(spread)
-
-
-def _by_numpy(function: Ufunc, otherwise: Function, values: torch.Tensor) -> torch.Tensor:
-    # numpy takes a ninth of torch's time for the absolute of complex numbers, half of it for sine and cosine.
-    return torch.from_numpy(function(values.numpy())) if values.device.type == "cpu" else otherwise(values)
+def _absolute(values: torch.Tensor) -> torch.Tensor:
+    # numpy takes a ninth of torch's time.
+    return torch.from_numpy(np.abs(values.numpy())) if values.device.type == "cpu" else values.abs()

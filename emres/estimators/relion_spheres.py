@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
+import numpy as np
 import torch
 
 from emres.estimators.shell_sums import ShellSums
 from emres.estimators.side_by_side import Each
-from emres.estimators.slab_transform import SLAB
+from emres.estimators.slab_transform import SLAB, unset
 from emres.volume.grid import Shape
 
 # The outermost part of the raised cosine that a window may cut off: there the mask is below 0.21.
 CUT_EDGE = 0.7
-# Side of the largest box and mask that are kept from call to call: 4 MB for a box of 112 voxels, 40 MB at most.
+# Side of the largest box and mask that are kept from call to call: 10 MB for a box of 112 voxels, 60 MB at most.
 KEPT = 128
 
 
@@ -90,22 +91,29 @@ class KnownSpheres:
         self.window_mask = spheres.mask(side, (side // 2,) * 3, device)
         self.window_shells = ShellSums.of_window(side, spheres.box_size, device)
         self.whole_mask = spheres.whole_mask(device)
+        self._weight: torch.Tensor | None = None
         self._box: dict[int, ShellSums] = {}
         self._lock = Lock()
 
     def summed(self, values: list[float], each: Each) -> torch.Tensor:
         """Return the sum of all masks, each times a value, (n, n, n)."""
         mask, centres = self.whole_mask, self.spheres.centres
-        total = torch.zeros((self.spheres.box_size,) * 3, device=mask.device)
+        total = unset((self.spheres.box_size,) * 3, np.float32, mask.device)
 
         def fill(first: int) -> None:
-            part = total[first : first + SLAB]
+            part = total[first : first + SLAB].zero_()
             for (z, y, x), value in zip(centres, values, strict=True):
                 target, source = overlap((z - first, y, x), self.spheres.reach, len(mask), part.shape)
                 part[target].add_(mask[source], alpha=value)
 
         list(each(fill, range(0, len(total), SLAB)))
         return total
+
+    def weight(self, each: Each) -> torch.Tensor:
+        """Return the sum of all masks, (n, n, n)."""
+        if self._weight is None:
+            self._weight = self.summed([1.0] * len(self.spheres.centres), each)
+        return self._weight
 
     def box_shells(self, last: int) -> ShellSums:
         """Return the shells of the box up to one."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -33,9 +35,20 @@ def side_by_side(device: torch.device) -> Iterator[Callable[[Callable[[Job], Ans
     if threads == 1 or device.type != "cpu":
         yield lambda work, jobs: [work(job) for job in jobs]
         return
+    pool = _pool(threads)
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield lambda work, jobs: list(pool.map(work, jobs))
+        yield lambda work, jobs: list(pool.map(work, jobs))
     finally:
         torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return threads that stay: memory of those that end goes back to the system, and has to be asked for again."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has the pool, but none of its threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

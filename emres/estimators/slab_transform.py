@@ -7,10 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
 # Sections, or rows of them, that are transformed at a time.
 SLAB = 16
+
+
+def unset(shape: Sequence[int], dtype: type[np.generic], device: torch.device) -> torch.Tensor:
+    """Return a volume of no values yet.
+
+    For large ones numpy asks for huge pages; small ones, touched one by one, cost half as much as a transform.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty(shape, dtype=dtype))
+    return torch.empty(*shape, dtype=torch.from_numpy(np.empty(0, dtype=dtype)).dtype, device=device)
 
 
 def half_complex(volume: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
@@ -26,7 +37,7 @@ def half_complex(volume: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
     (z, y, x // 2 + 1) complex64
     """
     nz, ny, nx = volume.shape
-    spectrum = torch.empty((nz, ny, nx // 2 + 1), dtype=torch.complex64, device=volume.device)
+    spectrum = unset((nz, ny, nx // 2 + 1), np.complex64, volume.device)
     for target, slab in zip(torch.split(spectrum, SLAB), torch.split(volume, SLAB), strict=True):
         target.copy_(torch.fft.rfft2(slab if scale == 1 else slab * scale))
     for rows in torch.split(spectrum, SLAB, dim=1):

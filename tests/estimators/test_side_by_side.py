@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+
 import pytest
 import torch
 
@@ -29,3 +31,15 @@ def test_threads_are_given_back_after_an_error(threads):
     with pytest.raises(ZeroDivisionError), side_by_side(CPU) as each:
         each(lambda n: 1 / n, [1, 0])
     assert torch.get_num_threads() == threads
+
+
+def squares() -> list[int]:
+    torch.set_num_threads(2)
+    with side_by_side(CPU) as each:
+        return list(each(lambda n: n * n, range(4)))
+
+
+def test_threads_stay_and_a_forked_process_starts_its_own():
+    assert squares() == squares()
+    with multiprocessing.get_context("fork").Pool(1) as forked:
+        assert forked.apply_async(squares).get(timeout=60) == squares()
