@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import inspect
 import json
 import math
 import os
@@ -96,6 +97,20 @@ def build_net(architecture: str, arguments: dict[str, int]) -> nn.Module:
     if net is None:
         raise unknown(architecture, sorted(ARCHITECTURES))
     return net
+
+
+def all_arguments(architecture: str, arguments: dict[str, int]) -> dict[str, int]:
+    """Return the arguments of an architecture with those that are left to their defaults.
+
+    Examples
+    --------
+    >>> all_arguments("conditioned_unet", {"channels": 8})
+    {'channels': 8, 'deep_channels': 64, 'deep_layers': 3, 'bands': 16}
+    """
+    if architecture not in ARCHITECTURES:
+        return dict(arguments)
+    known = inspect.signature(ARCHITECTURES[architecture]).parameters
+    return {name: arguments.get(name, one.default) for name, one in known.items()}
 
 
 def self_test_input(multiple: int = 4) -> torch.Tensor:

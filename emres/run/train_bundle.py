@@ -75,12 +75,14 @@ def contract_for(plan: TrainPlan, net: nn.Module, folder_name: str) -> Contract:
     ModelError
         If the name cannot be one.
     """
+    from emres.model.bundle import all_arguments
+
     multiple, radius = int(net.multiple), int(net.receptive_radius)  # type: ignore[arg-type]
     named: dict[str, Any] = {
         "name": plan.name or _name_from(folder_name),
         "version": plan.version,
         "architecture": plan.kind.architecture,
-        "arguments": plan.arguments,
+        "arguments": all_arguments(plan.kind.architecture, plan.arguments),
         "multiple": multiple,
     }
     if plan.kind.cube:
