@@ -21,8 +21,7 @@ from emres.archive.manifest import read_dataset
 from emres.model.augment import Augmentation
 from emres.model.condition import CONTRAST, KNOWN, LENGTH, SHOWN, TOLD, blind
 from emres.model.level import LevelReader
-from emres.model.level_fit import fit_levels, level_examples
-from emres.model.told import told_condition
+from emres.model.level_fit import WholeMap, fit_levels, level_examples
 from emres.model.train_plan import TrainPlan
 from emres.run.train_data import level_maps, training_stream, validation_stream
 from emres.volume.spectrum import NYQUIST
@@ -61,22 +60,22 @@ def main() -> None:
 def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
     """Return the mean error of levels, Å, of every reader: averages of half maps and deposits, blind and told."""
     dataset, plan = read_dataset(folder), TrainPlan().settled()
-    stream = training_stream(dataset, plan)
-    maps, levels = level_maps(stream)
-    entry = np.repeat(np.arange(len(stream.opener.rows)), [len(row.densities) for row in stream.opener.rows])
-    held = validation_stream(dataset, plan)
+    maps, held = level_maps(training_stream(dataset, plan)), validation_stream(dataset, plan)
     if held is None:
         raise SystemExit("the validation side is empty")
-    others, truth = level_maps(held)
-    average = np.array([density == "average" for row in held.opener.rows for density in row.densities])
-    told = np.stack([told_condition(*one, Augmentation(told=1.0), 0)[0] for one in others])
-    size = np.array([facts.spectra.voxel_size for facts, *_ in others])
+    others = level_maps(held)
+    average, size = (np.array(values) for values in zip(*map(_about, others), strict=True))
+    told, truth = np.stack([one.told(Augmentation(told=1.0), 0) for one in others]), [one.level for one in others]
     examples, of = level_examples(maps, plan.augmentation or Augmentation(), plan.seed)
+    levels, entry = (
+        np.array([one.level for one in maps])[of],
+        np.unique([one.entry for one in maps], return_inverse=True)[1],
+    )
     table = {}
     for name, (left_out, share) in READERS.items():
         some = entry[of] % round(1 / share) == 0  # versions of a model follow each other: half of those of each
         reader = LevelReader()
-        fit_levels(reader, without(examples[some], left_out), levels[of][some], steps, plan.seed)
+        fit_levels(reader, without(examples[some], left_out), levels[some], steps, plan.seed)
         row = {}
         for mode, conditions in (("blind", blind(told)), ("told", told)):
             with torch.inference_mode():
@@ -86,6 +85,11 @@ def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
         table[name] = {key: round(float(value), 3) for key, value in row.items()}
         print(name, table[name], flush=True)
     return table
+
+
+def _about(one: WholeMap) -> tuple[bool, float]:
+    """Return whether a map is an average of half maps, and the voxel size that its level is in."""
+    return one.density == "average", one.facts.spectra.voxel_size
 
 
 def without(conditions: np.ndarray, left_out: tuple[int, ...]) -> np.ndarray:

@@ -35,7 +35,7 @@ _NOISE = 0.05  # of curves, in training
 _DROPPED = 0.2  # share of curves' features, in training
 _SHARP = 3.0
 _BESIDE = 0.3  # how far the answer may lie from the mean, about
-_MEMBERS, _CHANNELS, _KERNEL = 3, 32, 5
+_MEMBERS, _CHANNELS, _KERNEL = 5, 32, 5
 
 
 def _onto_axis(given: Array) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 
 from emres.model.augment import Augmentation
+from emres.model.condition import TOLD
 from emres.model.level import LevelReader
 from emres.model.patch_source import MapFacts
 from emres.model.told import told_condition
@@ -18,18 +21,50 @@ Array = np.ndarray[Any, Any]
 
 _VARIANTS = 8  # of every map: sharpened, masked, told and untold
 _BATCH = 64
+_ALIEN = 0.15  # share of the told examples whose map tells of another level than it has
 _RATE, _WARM_UP, _DECAY, _BETA = 6e-3, 0.3, 0.01, 0.1
 
 
-def level_examples(
-    maps: Sequence[tuple[MapFacts, float | None, float]], varied: Augmentation, seed: int
-) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class WholeMap:
+    """A map whose level is known.
+
+    Parameters
+    ----------
+    entry, density : str
+        Whose it is, and which of the entry's.
+    facts : MapFacts
+    reported : float, optional
+        Å.
+    finest : float
+        Resolution, Å, beyond which nothing is sharpened.
+    resolution : float
+        Å, the median of its target.
+    """
+
+    entry: str
+    density: str
+    facts: MapFacts
+    reported: float | None
+    finest: float
+    resolution: float
+
+    @property
+    def level(self) -> float:
+        """Natural logarithm of the resolution in voxels."""
+        return math.log(self.resolution / self.facts.spectra.voxel_size)
+
+    def told(self, varied: Augmentation, seed: int) -> Array:
+        """Return what a net is told of it, (LENGTH,), after what is done to it."""
+        return told_condition(self.facts, self.reported, self.finest, varied, seed)[0]
+
+
+def level_examples(maps: Sequence[WholeMap], varied: Augmentation, seed: int) -> tuple[Array, Array]:
     """Return what a net may be told of some maps.
 
     Parameters
     ----------
-    maps : sequence of (MapFacts, float or None, float)
-        Numbers of each; its reported resolution, Å; the finest in it, Å.
+    maps : sequence of WholeMap
     varied : Augmentation
         What may be done to a map.
     seed : int
@@ -41,11 +76,7 @@ def level_examples(
     """
     rng = np.random.default_rng([seed, 1])
     seeds = rng.integers(2**62, size=(len(maps), _VARIANTS))
-    found = [
-        told_condition(facts, reported, finest, varied, int(one))[0]
-        for (facts, reported, finest), row in zip(maps, seeds, strict=True)
-        for one in row
-    ]
+    found = [one.told(varied, int(seed)) for one, row in zip(maps, seeds, strict=True) for seed in row]
     return np.stack(found), np.repeat(np.arange(len(maps)), _VARIANTS)
 
 
@@ -73,12 +104,24 @@ def fit_levels(reader: LevelReader, conditions: Array, levels: Array, steps: int
         reader.requires_grad_(False)
 
 
+def _alienated(told: torch.Tensor) -> torch.Tensor:
+    """Return conditions, of which some that are told keep that alone: all else is that of another map.
+
+    Real maps differ from simulated ones in ways that nobody simulated. Where what a map shows and what its authors
+    report are farther apart than simulated maps ever have them, the report is right more often.
+    """
+    other = told[torch.randperm(len(told))]
+    alien = (torch.rand(len(told), 1) < _ALIEN) & (told[:, TOLD + 1 :] > 0)
+    kept = torch.arange(told.shape[1]) >= TOLD
+    return torch.where(alien & ~kept, other, told)
+
+
 def _fit(reader: LevelReader, told: torch.Tensor, truth: torch.Tensor, steps: int) -> None:
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, max(steps, 2), pct_start=_WARM_UP)
     for _ in range(steps):
         chosen = torch.randint(len(truth), (_BATCH,))
-        each = reader.each(told[chosen])
+        each = reader.each(_alienated(told[chosen]))
         loss = nn.functional.smooth_l1_loss(each, truth[chosen].expand_as(each), beta=_BETA)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

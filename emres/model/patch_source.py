@@ -55,6 +55,8 @@ class Source:
         Above 0: cubes of that side which have nothing to do with each other.
     reported : float, optional
         Å, the resolution reported for the whole map.
+    coarsest : float
+        Å, as ``finest``.
     """
 
     name: str
@@ -66,3 +68,4 @@ class Source:
     finest: float = 0.0
     lattice: int = 0
     reported: float | None = None
+    coarsest: float = 0.0

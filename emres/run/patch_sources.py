@@ -105,6 +105,7 @@ class OpenedDataSet:
             row.p05,
             row.lattice,
             row.reported,
+            row.p95,
         )
 
 

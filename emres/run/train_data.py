@@ -14,7 +14,7 @@ from emres.archive.store import Store
 from emres.model.augment import Augmentation
 from emres.model.condition import blind
 from emres.model.contract import working_voxel_size
-from emres.model.patch_source import MapFacts, Source
+from emres.model.patch_source import Source
 from emres.model.train_plan import TrainPlan
 from emres.run.jobs import hash_of_facts
 from emres.run.masks import slabs
@@ -26,6 +26,7 @@ from emres.volume.density import Normalisation, RunningStatistics
 if TYPE_CHECKING:
     from torch import nn
 
+    from emres.model.level_fit import WholeMap
     from emres.model.loader import PatchStream
 
 _LEVEL_STEPS = 1500
@@ -135,29 +136,29 @@ def learn_levels(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
     """Teach a net that is told of whole maps how fine they are: the median of their targets."""
     from emres.model.level_fit import fit_levels, level_examples
 
-    maps, levels = level_maps(stream)
+    maps = level_maps(stream)
     conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
+    levels = np.array([one.level for one in maps])[of]
     steps = min(plan.steps, _LEVEL_STEPS) if plan.level_steps is None else plan.level_steps
-    fit_levels(net.film.level, conditions, levels[of], steps, plan.seed)  # type: ignore[union-attr, arg-type]
+    fit_levels(net.film.level, conditions, levels, steps, plan.seed)  # type: ignore[union-attr, arg-type]
 
 
-def level_maps(stream: PatchStream) -> tuple[list[tuple[MapFacts, float | None, float]], np.ndarray]:
-    """Return the maps that patches are cut from, and log(median local resolution / voxel size) of each.
+def level_maps(stream: PatchStream) -> list[WholeMap]:
+    """Return the maps that patches are cut from; as long as there are others, without those of partly capped targets.
 
-    Returns
-    -------
-    list of (MapFacts, float or None, float)
-        Numbers of each; its reported resolution, Å; the finest in it, Å.
-    (n,) float64
+    A capped voxel says no more than that it is no finer: a median with some of them in it is too coarse.
     """
-    opened, maps, levels = stream.opener.open(), [], []
+    from emres.model.level_fit import WholeMap
+
+    opened = stream.opener.open()
+    found: list[WholeMap] = []
+    capped: list[WholeMap] = []
     for number, row in enumerate(stream.opener.rows):
         source = opened.source(number)
         for density in row.densities:
-            facts = source.facts[density]
-            maps.append((facts, source.reported, source.finest))
-            levels.append(np.log(row.resolution / facts.spectra.voxel_size))
-    return maps, np.array(levels)
+            one = WholeMap(row.entry, density, source.facts[density], source.reported, source.finest, row.resolution)
+            (found if source.coarsest < source.valid[1] else capped).append(one)
+    return found or capped
 
 
 def training_conditions(stream: PatchStream, most: int = 2000) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from emres.model.augment import Augmentation
 from emres.model.condition import LENGTH, condition_of
 from emres.model.level import LevelReader
-from emres.model.level_fit import fit_levels, level_examples
+from emres.model.level_fit import WholeMap, fit_levels, level_examples
 from emres.model.patch_source import MapFacts
 from emres.volume.contrast import SHELLS as CONTRAST_SHELLS
 from emres.volume.contrast import Contrast
@@ -56,6 +56,14 @@ def test_it_heeds_what_is_reported(reader: LevelReader) -> None:
     assert coarse > fine + 0.05
 
 
+def test_a_report_that_no_such_map_ever_had_is_believed_before_the_map(reader: LevelReader) -> None:
+    """Beyond what training has, it is the map that is likely to be of another kind."""
+    shown, reported = np.log(3.5), 7.0
+    alone, told = (read(reader, condition_at(shown, 5.0, value)) for value in (None, reported))
+    assert alone == pytest.approx(shown, abs=0.12)
+    assert abs(told - np.log(1.2 * reported)) < abs(told - shown)
+
+
 def test_members_differ_and_their_mean_is_the_answer(reader: LevelReader) -> None:
     condition = torch.from_numpy(condition_at(np.log(5), 5.0))[None]
     each = reader.each(condition)
@@ -78,7 +86,8 @@ def test_the_same_seed_learns_the_same_and_nothing_learns_later(reader: LevelRea
 
 def test_examples_are_of_every_map_told_and_untold() -> None:
     facts = MapFacts(Normalisation(0.0, 1.0), Spectra(1.0, (1.0,) * SHELLS, (1.0,) * SHELLS))
-    conditions, of = level_examples([(facts, 3.0, 2.0), (facts, None, 2.0)], Augmentation(told=0.5, mask=0.5), seed=2)
+    maps = [WholeMap("a", "map", facts, reported, 2.0, 4.0) for reported in (3.0, None)]
+    conditions, of = level_examples(maps, Augmentation(told=0.5, mask=0.5), seed=2)
     assert conditions.shape == (len(of), LENGTH)
     assert 0 < conditions[of == 0, -1].sum() < (of == 0).sum()
     assert conditions[of == 1, -1].sum() == 0
