@@ -159,10 +159,11 @@ def find_model(name_or_path: str | Path = DEFAULT_MODEL) -> Path:
         If the package that brings it is broken, or several do.
     """
     name = str(name_or_path)
-    if _plain(name) in own_models():
-        return models_folder() / _plain(name)
-    if name in embedded_models():
-        return _weights_folder() / name
+    if os.sep not in name:
+        if _plain(name) in own_models():
+            return models_folder() / _plain(name)
+        if name in embedded_models():
+            return _weights_folder() / name
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
     plugin = only_plugin(MODELS, name)

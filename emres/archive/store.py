@@ -153,6 +153,8 @@ class EntryGroup:
 
     def tidy(self) -> None:
         """Remove the entry's work folder if nothing is in it any more."""
+        if not self.work.exists():
+            return
         for folder in (*(sub for sub in self.work.glob("*") if sub.is_dir()), self.work):
             # Another process may be making use of it just now: rmdir fails then, as it should.
             with suppress(OSError):

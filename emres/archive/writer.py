@@ -16,7 +16,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from emres.archive.attributes import ANSWERS, check_kind, grid_attributes, ome_attributes, variable_of
-from emres.archive.chunk_writer import GROUP_FILE, ChunkWriter, Compressor, write_coordinate, write_group
+from emres.archive.chunk_writer import GROUP_FILE, ChunkWriter, Compressor, new_group, write_coordinate, write_group
 from emres.archive.disk import disk_errors, move_into_place, only_writer
 from emres.archive.store import CHUNK, EntryGroup
 from emres.errors import MapError
@@ -168,7 +168,7 @@ class VolumeWriter:
             for level in self._levels:
                 level.flush()
             self._levels[0].check_whole(self._kind)
-            write_group(self._folder, {"ome": ome_attributes(self._grids, self._kind), "emres": own})
+            new_group(self._folder, {"ome": ome_attributes(self._grids, self._kind), "emres": own})
             answers = self._group.path / variable_of(self._kind)
             if self._is_answer and not (answers / GROUP_FILE).is_file():
                 write_group(answers)
@@ -179,7 +179,7 @@ class _Level:
     """One level of the pyramid: gathers slabs to whole chunks, writes them, hands their means to the next level."""
 
     def __init__(self, path: Path, grid: Grid, variable: str) -> None:
-        write_group(path)
+        new_group(path)
         self._array = ChunkWriter(path / variable, grid.shape, CHUNK, _COMPRESSORS[variable], DIMS)
         self._reduce = mean_of_determined if variable in ANSWERS else block_mean
         for dim, values in grid.coordinates().items():

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -241,4 +242,10 @@ def read_contract(folder: Path | str) -> Contract:
             expected="contract.json, weights.safetensors and card.md",
             cure="give the folder of a bundle",
         )
-    return Contract.from_json(path.read_text(encoding="utf-8"), source=str(path))
+    return _parsed(path.read_text(encoding="utf-8"), str(path))
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str, source: str) -> Contract:
+    """Parse and check a contract once: every map of a batch asks for it."""
+    return Contract.from_json(text, source=source)

@@ -62,9 +62,10 @@ def _opened(path: Path, name: str) -> int | None:
 
 def _locked(path: Path) -> int:
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # a run that ends just now has removed the folder
+        with suppress(FileNotFoundError):
             return open_locked(path)
+        # The first claim of a run, or another run that ends just now has removed the folder.
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def whoami() -> str:

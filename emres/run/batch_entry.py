@@ -16,11 +16,10 @@ from emres.run.batch_claim import claimed
 from emres.run.batch_plan import BatchPlan, export_if_new
 from emres.run.cluster import cores
 from emres.run.cluster_crew import crew_of
-from emres.run.cluster_job import fitted, run_job
+from emres.run.cluster_job import fitted, run_job, told
 from emres.run.cluster_tasks import ClusterError
 from emres.run.fetch import MOST_JOBS, find_entry
 from emres.run.outcome import Outcome, Report, outcome_of
-from emres.run.single import told
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emres.run.blockwise import task_name
@@ -13,6 +13,12 @@ from emres.run.worker import in_turn
 
 if TYPE_CHECKING:
     from distributed import Client
+
+# What is told of a result, of the much that is recorded beside it.
+TOLD = (
+    "model", "method", "definition", "threshold", "window", "median", "p05", "p95", "voxels",
+    "capped_share", "unresolved_share", "reported", "uncertainty", "warnings", "computed", "seconds",
+)  # fmt: skip
 
 
 def fitted(job: Job, client: Client | None) -> Job:
@@ -38,11 +44,21 @@ def run_job(job: Job, client: Client | None, stage: str, device: str, progress: 
     Returns
     -------
     mapping
-        As :func:`emres.run.jobs.run_timed`.
+        What is told of the result.
     """
     if client is None or job.finished() or not job.in_memory:
-        return run_timed(job, client, progress)
+        return told(run_timed(job, client, progress))
     name = job.group.name
-    call = Call(task_name(f"{stage}-{name}") + f"-{job.fingerprint()[:12]}", in_turn, (run_timed, job), name)
+    call = Call(task_name(f"{stage}-{name}") + f"-{job.fingerprint()[:12]}", in_turn, (_told, run_timed, job), name)
     [facts] = run_calls(client, [call], device=device, tick=lambda: progress(0, 0))
     return dict(facts)
+
+
+def told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of a result."""
+    return {name: facts[name] for name in TOLD if name in facts}
+
+
+def _told(function: Callable[[Job], Mapping[str, Any]], job: Job) -> dict[str, Any]:
+    """Send home no more than that: the header of a map is most of a result's attributes."""
+    return told(function(job))

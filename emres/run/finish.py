@@ -35,7 +35,7 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
     """
     grid, working = job.grids
     summary, density = Summary(), job.group.array(job.kind) if job.contract.cube else None
-    with ThreadPoolExecutor(1) as beside, VolumeWriter(job.group, job.result, grid) as writer:
+    with ThreadPoolExecutor(1) as beside, VolumeWriter(job.source, job.result, grid) as writer:
         spread = beside.submit(_write_uncertainty, job, job.uncertainty, scratch) if job.uncertainty else None
         for box, resolution in restore(scratch, grid, working, 0 if job.contract.cube else finest_answer(grid)):
             if density is not None:
@@ -51,7 +51,7 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             "source_kind": job.kind,
             "normalisation": {key: scratch.notes()[key] for key in ("centre", "scale")},
             "working_voxel_size": working.voxel_size[0],
-            "mrc_header": job.group.attributes(job.kind).get("mrc_header"),
+            "mrc_header": job.source.attributes(job.kind).get("mrc_header"),
             **answer,
         }
         if spread:
@@ -66,11 +66,11 @@ def _write_uncertainty(job: PredictJob, kind: str, scratch: Scratch) -> float:
     """Write one standard deviation of every voxel, and return the median, Å."""
     grid, working = job.grids
     summary = Summary()
-    with VolumeWriter(job.group, kind, grid) as writer:
+    with VolumeWriter(job.source, kind, grid) as writer:
         for _, spread in restore(scratch, grid, working, 0, SPREAD):
             summary.add(spread)
             writer.add(0, spread)
-        header = job.group.attributes(job.kind).get("mrc_header")
+        header = job.source.attributes(job.kind).get("mrc_header")
         writer.commit({"fingerprint": job.fingerprint(), "model": job.contract.name_version, "mrc_header": header})
     return float(summary.result()["median"])
 

@@ -10,12 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from emres import __version__
 from emres.archive.disk import disk_errors, only_writer
+from emres.archive.known import KnownGroup
 from emres.archive.store import EntryGroup
 from emres.errors import MapError, UsageError
 from emres.run.masks import MASKS
@@ -45,10 +46,19 @@ class Job(ABC):
         """The entry group."""
         return EntryGroup(self.entry)
 
+    @cached_property
+    def source(self) -> KnownGroup:
+        """The same, its maps as they were when first asked for since :meth:`finished`, with which every run begins."""
+        return KnownGroup(self.entry)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to a worker, which looks for itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "source"}
+
     @property
     def contour_level(self) -> float | None:
         """The author's contour level, if the entry has one."""
-        level = self.group.attributes()["entry"].get("contour_level")
+        level = self.source.attributes()["entry"].get("contour_level")
         return None if level is None else float(level)
 
     @property
@@ -104,7 +114,8 @@ class Job(ABC):
                 self.group.tidy()
 
     def finished(self) -> bool:
-        """Tell whether the store already holds exactly this result."""
+        """Tell whether the store already holds exactly this result, of the maps as they are now."""
+        self.__dict__.pop("source", None)
         group = self.group
         return group.has(self.result) and group.attributes(self.result).get("fingerprint") == self.fingerprint()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emres.archive.attributes import LOCAL_RESOLUTION, UNCERTAINTY
+from emres.archive.known import KnownGroup
 from emres.archive.registry import DEFAULT_MODEL, find_model
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch, other_folders
 from emres.archive.store import CHUNK, open_entry
@@ -104,12 +105,12 @@ class PredictJob(Job):
         if self.blind or not self.contract.conditioned:
             return None
         # What is reported is of the average of the half maps, not of one of them.
-        return reported_resolution(self.group) if self.resolution is None and self.kind == "map" else self.resolution
+        return reported_resolution(self.source) if self.resolution is None and self.kind == "map" else self.resolution
 
     @cached_property
     def grids(self) -> tuple[Grid, Grid]:
         """The map's grid and the model's."""
-        grid = self.group.grid(self.kind)
+        grid = self.source.grid(self.kind)
         return grid, self.contract.working_grid(grid)
 
     @property
@@ -153,7 +154,7 @@ class PredictJob(Job):
         contract = self.contract
         facts = {
             "format": 1,
-            **map_facts(self.group, self.kind),
+            **map_facts(self.source, self.kind),
             "weights": contract.weights_sha256,
             "contract": [
                 contract.name_version,
@@ -204,7 +205,7 @@ def predict_job(
     if blind and resolution is not None:
         raise UsageError("a blind prediction is told no resolution", cure="leave one of the two out")
     group = open_entry(entry)
-    check_map(group, kind)
+    check_map(KnownGroup(group.path), kind)
     place, net = group.path.absolute(), find_model(model).absolute()  # a worker may be in another folder
     job = PredictJob(place, net, kind, absolute_mask(mask), device, blind=blind, resolution=resolution)
     check_told(job.contract, resolution)  # a broken bundle is told here, not on a worker
@@ -247,11 +248,13 @@ def _predict(job: PredictJob, scratch: Scratch, client: Client | None, progress:
         if progress is not None:
             progress(done + len(finished), total)
 
-    if not scratch.notes().get("ready"):
+    ready = scratch.notes().get("ready")
+    if not ready:
         prepare_map(job, scratch, client, tell)
-        create_target(_block_job(job, scratch), chunk=math.gcd(_CORE, CHUNK))
-        scratch.note(ready=True)
     blocks = _block_job(job, scratch)
+    if not ready:
+        create_target(blocks, chunk=math.gcd(_CORE, CHUNK))
+        scratch.note(ready=True)
     total = len(blocks.plan)
     done = total - len(blocks_to_do(blocks))
     for index in run_blocks(blocks, client, device=job.device, tick=tell):

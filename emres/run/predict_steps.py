@@ -76,7 +76,7 @@ def _prepare(job: PredictJob, scratch: Scratch) -> None:
     with _alone(job, scratch):
         if scratch.notes().get("prepared"):
             return
-        source = job.group.pyramid(job.kind)
+        source = job.source.pyramid(job.kind)
         try:
             mask = mask_slabs(source, job.mask, job.contour_level)
             prepare_for(job.contract, source, mask, job.grids[1], scratch, job.reported, job.model)

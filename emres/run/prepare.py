@@ -224,13 +224,16 @@ class Summary:
 
     def __init__(self) -> None:
         self._counts = np.zeros(self._BINS, dtype=np.int64)
+        self._used = 0
 
     def add(self, resolution: Array) -> None:
         """Take in a slab (Å; 0 outside the mask, NaN or 100 where not determined, which do not count)."""
         if resolution.any():
             known = np.where(determined(resolution), resolution, np.float32(0))
             index = np.minimum(known * np.float32(1 / self._STEP), self._BINS - 1).astype(np.uint16)
-            self._counts += np.bincount(index.ravel(), minlength=self._BINS)
+            found = np.bincount(index.ravel())  # up to the coarsest: of a small map that is a corner of all bins
+            self._counts[: found.size] += found
+            self._used = max(self._used, found.size)
 
     def result(self) -> dict[str, float | int]:
         """Return voxels, median, 5th and 95th percentile (Å).
@@ -240,11 +243,12 @@ class Summary:
         MapError
             If no voxel was resolved.
         """
-        self._counts[0] = 0  # outside the mask
-        total = int(self._counts.sum())
+        counts = self._counts[: self._used]
+        counts[:1] = 0  # outside the mask
+        total = int(counts.sum())
         if not total:
             raise MapError("no voxel lies inside the mask", cure="use --mask auto or none")
-        below = np.cumsum(self._counts)
+        below = np.cumsum(counts)
         quantiles = {
             name: round(float(np.searchsorted(below, share * total) + 0.5) * self._STEP, 3)
             for name, share in (("median", 0.5), ("p05", 0.05), ("p95", 0.95))

@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 MAP_SUFFIXES = (".map", ".mrc", ".ccp4", ".rec", ".gz", ".bz2")
 
-# What is told of a result, of the much that is recorded beside it.
-TOLD = (
-    "model", "method", "definition", "threshold", "window", "median", "p05", "p95", "voxels",
-    "capped_share", "unresolved_share", "reported", "uncertainty", "warnings", "computed", "seconds",
-)  # fmt: skip
-
 
 def predict_input(
     source: str,
@@ -176,11 +170,6 @@ def map_stem(path: Path) -> str:
     return stem
 
 
-def told(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is told of a result."""
-    return {name: facts[name] for name in TOLD if name in facts}
-
-
 def is_map_file(source: str) -> bool:
     """Tell whether a user's word is a map file, not an entry."""
     path = Path(source)
@@ -246,7 +235,7 @@ class _Work:
         job = fitted(self.job_of(group), self.client)
         self.report(group.name, self.stage, 0, 0)
         tell = partial(self.report, group.name, self.stage)
-        facts = told(run_job(job, self.client, self.stage, self.device, tell))
+        facts = dict(run_job(job, self.client, self.stage, self.device, tell))
         facts["store"] = str(group.path / job.result)
         if output is not None:
             facts["output"] = str(export_mrc(group, output, job.result, overwrite=True))
