@@ -37,6 +37,9 @@ PLAN = TrainPlan(
     "compact_unet", NET, steps=6, batch=4, side=12, margin=1, voxel_size=1.5, epoch_steps=4, evaluate_every=2,
     validation_patches=8, checkpoint_every=1, parts=2,
 )  # fmt: skip
+CONDITIONED: dict[str, Any] = {
+    "architecture": "conditioned_unet", "arguments": {**NET, "bands": 2}, "steps": 3,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +130,10 @@ def test_training_lowers_the_error_it_is_judged_by(kept: DataSet, tmp_path: Path
 
 
 def test_a_conditioned_net_is_calibrated_and_knows_what_it_was_trained_on(kept: DataSet, tmp_path: Path) -> None:
-    plan = {"architecture": "conditioned_unet", "arguments": {**NET, "bands": 2}, "steps": 2}
-    trained(kept, tmp_path / "net", **plan)
+    trained(kept, tmp_path / "net", **CONDITIONED)
     contract = open_bundle(tmp_path / "net").contract
     assert contract.conditioned
+    assert contract.arguments == CONDITIONED["arguments"]
     assert contract.familiar["limit"] > 0
     assert contract.spread_factor not in (0.0, 1.0)
     assert "within" in history(tmp_path / "net")["best"]
@@ -254,6 +257,26 @@ def test_threads_and_workers_change_nothing(kept: DataSet, calm: Path, tmp_path:
     assert_same(tmp_path / "net", calm)
 
 
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_conditioned_net_goes_on_with_the_level_that_it_learnt_first(
+    kept: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    def cut(self: TrainFiles, state: Any) -> None:
+        real(self, state)
+        if state.step == step:
+            raise Power
+
+    trained(kept, tmp_path / "calm", **CONDITIONED)
+    real = TrainFiles.checkpoint
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainFiles, "checkpoint", cut)
+        with pytest.raises(Power):
+            trained(kept, tmp_path / "net", **CONDITIONED)
+    monkeypatch.setattr("emres.run.train.learn_levels", None)  # it is not learnt again
+    assert trained(kept, tmp_path / "net", **CONDITIONED)["resumed"] == step
+    assert_same(tmp_path / "net", tmp_path / "calm")
+
+
 # --- several processes
 
 
@@ -266,6 +289,15 @@ def test_two_processes_train_as_one_within_rounding(kept: DataSet, calm: Path, t
     expected, found = (open_bundle(folder).net.state_dict() for folder in (calm, tmp_path / "net"))
     for key, value in expected.items():
         torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_learn_the_same_level_and_then_share_a_conditioned_net(kept: DataSet, tmp_path: Path) -> None:
+    """Each draws what it drops: the same level to the last bit, the same curve only about."""
+    trained(kept, tmp_path / "one", **CONDITIONED)
+    trained(kept, tmp_path / "two", processes=2, **CONDITIONED)
+    one, two = (open_bundle(tmp_path / name).net.film.level.state_dict() for name in ("one", "two"))
+    assert all(torch.equal(two[key], value) for key, value in one.items())
+    np.testing.assert_allclose(history(tmp_path / "two")["loss"], history(tmp_path / "one")["loss"], rtol=0.5)
 
 
 def test_processes_that_cannot_share_a_batch_are_told(kept: DataSet, tmp_path: Path) -> None:
