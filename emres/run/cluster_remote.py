@@ -24,6 +24,10 @@ def main() -> None:
 async def _work(told: dict[str, Any]) -> None:
     from distributed import Nanny, Security
 
+    from emres.run.cluster_local import KEPT_MEMORY
+
+    for name, value in KEPT_MEMORY.items():
+        os.environ.setdefault(name, str(value))
     security = Security(require_encryption=True, **told["security"]) if told["security"] else None
     nanny = Nanny(told["scheduler"], security=security, **told["options"])
     started = asyncio.create_task(_until_finished(nanny))

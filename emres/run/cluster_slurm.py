@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from emres.archive.disk import open_locked
 from emres.errors import BusyError, EmresError, UsageError
 from emres.run.cluster_gpu import RESOURCE
-from emres.run.cluster_local import PRELOAD, dashboard_address, thread_environment
+from emres.run.cluster_local import KEPT_MEMORY, PRELOAD, dashboard_address, thread_environment
 from emres.run.cluster_spec import ClusterSpec
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _processes(spec: ClusterSpec) -> int:
 
 def _job_lines(spec: ClusterSpec) -> dict[str, Any]:
     """Return what a job's script says: its directives, its first lines, the worker's arguments."""
-    environment = thread_environment(spec.threads or _THREADS)
+    environment = thread_environment(spec.threads or _THREADS) | {name: str(n) for name, n in KEPT_MEMORY.items()}
     # Of a job's GPUs each worker takes its own, when it starts (run/worker.py).
     environment |= {"EMRES_ONE_GPU_EACH": "1"} if spec.gpus > 1 else {}
     exports = [f"export {name}={value}" for name, value in environment.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -61,6 +62,23 @@ def test_killed_worker_loses_no_block(client, tmp_path: Path) -> None:
     assert sorted(run_blocks(job, client)) == [(0, 0, 0), (1, 0, 0)]
     assert (tmp_path / "killed").exists()
     assert np.array_equal(job.scratch.open("answer")[...], values * 2)
+
+
+def page_faults_of_new_memory(megabytes: int) -> int:
+    """Of taking, filling and leaving memory for the eleventh time."""
+
+    def fill() -> int:
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        np.ones(megabytes * 2**17)
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+    return [fill() for _ in range(11)][-1]
+
+
+def test_a_worker_keeps_the_memory_that_it_will_use_again(client) -> None:
+    """As Dask starts its workers, every page of it would be asked for anew: 256 pages a megabyte."""
+    found = client.submit(page_faults_of_new_memory, 16, pure=False).result()
+    assert found < 100
 
 
 def test_a_block_that_fails_tells_its_reason_and_is_not_marked_done(client, tmp_path: Path) -> None:

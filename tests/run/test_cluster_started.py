@@ -136,6 +136,7 @@ def test_ssh_workers_talk_by_tls_show_no_key_do_a_batch_and_end_with_the_client(
         assert facts.encrypted
         assert facts.fit
         assert [worker.visible for worker in facts.workers] == ["0", "1"]
+        assert set(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {str(2**26)}
         pids = list(client.run(os.getpid).values())
         lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
         assert any(b"emres.run.cluster_remote" in line for line in lines)

@@ -39,7 +39,7 @@ def test_the_last_failure_of_an_entry_counts_however_it_was_spelt(store: Store) 
 def test_a_model_is_told_from_another_and_not_from_its_versions(store: Store) -> None:
     FailureLog(store, "models/emres-small").note(failed("a"))
     FailureLog(store, "fsc").note(failed("b"))
-    assert reasons(store, "emres-small@0.4") == {"a": "no map"}
+    assert reasons(store, "emres-small@0.5") == {"a": "no map"}
     assert reasons(store, "fsc-relion") == {}
 
 
