@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emres.archive.disk import replaced_file
 from emres.archive.manifest import read_dataset
 from emres.model.augment import Augmentation
 from emres.model.condition import CONTRAST, KNOWN, LENGTH, SHOWN, TOLD, blind
 from emres.model.level import LevelReader
 from emres.model.level_fit import WholeMap, fit_levels, level_examples
 from emres.model.train_plan import TrainPlan
+from emres.run.card import note_for_card
 from emres.run.train_data import level_maps, training_stream, validation_stream
 from emres.volume.spectrum import NYQUIST
 
@@ -50,27 +50,22 @@ def main() -> None:
     table = measured(options.dataset, options.steps)
     print(json.dumps(table, indent=2))
     if options.into is not None:
-        path = options.into / "contract.json"
-        contract = json.loads(path.read_text(encoding="utf-8"))
-        contract["training"]["error of levels, Å, validation side"] = table
-        with replaced_file(path) as part:
-            part.write_text(json.dumps(contract, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        note_for_card(options.into, {"error of levels, Å, validation side": table})
 
 
 def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
     """Return the mean error of levels, Å, of every reader: averages of half maps and deposits, blind and told."""
     dataset, plan = read_dataset(folder), TrainPlan().settled()
-    maps, held = level_maps(training_stream(dataset, plan)), validation_stream(dataset, plan)
+    stream, held = training_stream(dataset, plan), validation_stream(dataset, plan)
     if held is None:
         raise SystemExit("the validation side is empty")
     others = level_maps(held)
     average, size = (np.array(values) for values in zip(*map(_about, others), strict=True))
     told, truth = np.stack([one.told(Augmentation(told=1.0), 0) for one in others]), [one.level for one in others]
-    examples, of = level_examples(maps, plan.augmentation or Augmentation(), plan.seed)
-    levels, entry = (
-        np.array([one.level for one in maps])[of],
-        np.unique([one.entry for one in maps], return_inverse=True)[1],
-    )
+    maps = level_maps(stream)
+    examples, of = level_examples(maps, stream.cut.augmentation, plan.seed)
+    levels = np.array([one.level for one in maps])[of]
+    entry = np.unique([one.entry for one in maps], return_inverse=True)[1]
     table = {}
     for name, (left_out, share) in READERS.items():
         some = entry[of] % round(1 / share) == 0  # versions of a model follow each other: half of those of each

@@ -15,11 +15,10 @@ there is one, training uses it. Disk: 25 MB for each simulated pair of half maps
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import emres
-from emres.archive.disk import replaced_file
+from emres.run.card import note_for_card
 
 NAME, VERSION = "emres-small", "0.5"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
@@ -64,7 +63,7 @@ def main() -> int:
     settings = SETTINGS | {"config": options.config, "name": NAME, "version": VERSION, "steps": options.steps}
     trained = emres.train(dataset, model, **settings, report=tell)
     print(f"trained: {trained['steps']} steps, {trained['mae']} Å on validation patches")
-    note(model, about=ABOUT, limits=LIMITS)
+    note_for_card(model, {"about": ABOUT, "limits": LIMITS})
 
     found = emres.evaluate(
         model, dataset, real=options.real, to=options.to / "evaluation", most=options.most, models=options.models,
@@ -72,15 +71,6 @@ def main() -> int:
     )  # fmt: skip
     print(f"measured: {options.to / 'evaluation' / 'evaluation.md'}; failed: {found['failed'] or 'none'}")
     return 1 if found["failed"] else 0
-
-
-def note(model: Path, **texts: str) -> None:
-    """Note in the contract of a bundle what a card is to say."""
-    path = model / "contract.json"
-    contract = json.loads(path.read_text(encoding="utf-8"))
-    contract["training"] |= texts
-    with replaced_file(path) as part:
-        part.write_text(json.dumps(contract, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def tell(name: str, stage: str, done: int, total: int) -> None:

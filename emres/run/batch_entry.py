@@ -16,7 +16,7 @@ from emres.run.batch_claim import claimed
 from emres.run.batch_plan import BatchPlan, export_if_new
 from emres.run.cluster import cores
 from emres.run.cluster_crew import crew_of
-from emres.run.cluster_job import fitted, run_job, told
+from emres.run.cluster_job import fitted, run_job
 from emres.run.cluster_tasks import ClusterError
 from emres.run.fetch import MOST_JOBS, find_entry
 from emres.run.outcome import Outcome, Report, outcome_of
@@ -92,7 +92,7 @@ class Conductor:
         self._report(name, "export", 0, 0)
         with self._slot(self._exports, name, "export"):
             written = export_if_new(group, result, plan.export, bool(facts["computed"]))
-        return result, bool(fetched or facts["computed"] or written), {**told(facts), **written}
+        return result, bool(fetched or facts["computed"] or written), {**facts, **written}
 
     def _fetched(self, name: str, group: EntryGroup) -> bool:
         plan = self._plan

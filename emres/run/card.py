@@ -6,11 +6,12 @@ So the card of a bundle is written by ``emres evaluate MODEL … --card card.md`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from emres.archive.disk import replaced_file
-from emres.model.contract import Contract
+from emres.model.contract import CONTRACT_FILE, Contract, read_contract
 from emres.model.evaluate import markdown_table
 from emres.run.evaluate_report import failed, held_out, real_maps, references, robustness, wanted
 
@@ -38,6 +39,21 @@ def write_card(path: Path, contract: Contract, evaluation: Mapping[str, Any]) ->
     with replaced_file(path) as part:
         part.write_text(card(contract, evaluation), encoding="utf-8")
     return path
+
+
+def note_for_card(model: Path, notes: Mapping[str, Any]) -> None:
+    """Note in a bundle's contract, under ``training``, what its card is to say: any JSON values.
+
+    Raises
+    ------
+    ModelError
+        If it is no bundle.
+    StoreError
+        If it cannot be written.
+    """
+    contract = read_contract(model)
+    with replaced_file(model / CONTRACT_FILE) as part:
+        part.write_text(replace(contract, training={**contract.training, **notes}).to_json(), encoding="utf-8")
 
 
 def card(contract: Contract, evaluation: Mapping[str, Any]) -> str:

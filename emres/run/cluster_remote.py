@@ -27,7 +27,7 @@ async def _work(told: dict[str, Any]) -> None:
     from emres.run.cluster_local import KEPT_MEMORY
 
     for name, value in KEPT_MEMORY.items():
-        os.environ.setdefault(name, str(value))
+        os.environ.setdefault(name, value)
     security = Security(require_encryption=True, **told["security"]) if told["security"] else None
     nanny = Nanny(told["scheduler"], security=security, **told["options"])
     started = asyncio.create_task(_until_finished(nanny))

@@ -183,7 +183,7 @@ def _processes(spec: ClusterSpec) -> int:
 
 def _job_lines(spec: ClusterSpec) -> dict[str, Any]:
     """Return what a job's script says: its directives, its first lines, the worker's arguments."""
-    environment = thread_environment(spec.threads or _THREADS) | {name: str(n) for name, n in KEPT_MEMORY.items()}
+    environment = thread_environment(spec.threads or _THREADS) | KEPT_MEMORY
     # Of a job's GPUs each worker takes its own, when it starts (run/worker.py).
     environment |= {"EMRES_ONE_GPU_EACH": "1"} if spec.gpus > 1 else {}
     exports = [f"export {name}={value}" for name, value in environment.items()]

@@ -43,7 +43,7 @@ def fresh_net(plan: TrainPlan, rows: Sequence[Row]) -> nn.Module:
 
     torch.manual_seed(plan.seed)
     net = build_net(plan.kind.architecture, plan.arguments)
-    if rows:
+    if rows and not getattr(net, "conditioned", False):  # whose level is learnt before anything else
         _start_at(net, usual_resolution(rows, plan))
     # Channels last is what the convolutions of CPUs are written for.
     return net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
@@ -52,8 +52,6 @@ def fresh_net(plan: TrainPlan, rows: Sequence[Row]) -> nn.Module:
 def _start_at(net: nn.Module, value: float) -> None:
     from torch import nn
 
-    if getattr(net, "conditioned", False):
-        return  # its level is learnt before anything else
     last = [layer for layer in net.modules() if isinstance(layer, nn.Conv3d)][-1]
     if last.bias is not None:
         nn.init.constant_(last.bias, value)
