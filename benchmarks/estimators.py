@@ -7,7 +7,6 @@ RELION runs here where it is installed (Debian: ``relion``). Of the others only 
 from __future__ import annotations
 
 import csv
-import resource
 import shutil
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.estimator_memory import memory_rows
 from benchmarks.report import Row, seconds
 from emres.estimators.fsc import dense_fsc
 from emres.estimators.fsc_blocres import blocres_fsc
@@ -34,9 +34,10 @@ VOXEL_SIZES = {"a": 1.0, "b": 1.3, "c": 1.1}
 
 
 def measure(size: str) -> list[Row]:
-    """Return ours / theirs for each estimator, and the dense FSC of a 160^3 map in seconds."""
+    """Return ours / theirs for each estimator, the dense FSC of a 160^3 map in seconds, and the memory of all."""
     torch.set_num_threads(2)
-    rows = [dense_row(48 if size == "small" else 160)]
+    side = 48 if size == "small" else 160
+    rows = [dense_row(side), *memory_rows(side)]
     if size == "small" or not REFERENCES.is_dir():
         return rows
     cases = [("a", 25.0), ("a", 15.0)] + ([("b", 25.0), ("c", 25.0)] if size == "large" else [])
@@ -47,13 +48,10 @@ def measure(size: str) -> list[Row]:
 
 
 def dense_row(side: int) -> Row:
-    """Return the seconds of a dense FSC, and what it needs beside its input."""
+    """Return the seconds of a dense FSC."""
     halves = np.random.default_rng(0).normal(size=(2, side, side, side)).astype(np.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     took = seconds(lambda: dense_fsc(halves[0], halves[1], 1.0))
-    volumes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (4 * side**3)
-    how = f"2 threads; {volumes:.1f} float32 volumes of memory beside the half maps"
-    return Row(f"dense FSC of {side}^3", took, 10.0, "s", how)
+    return Row(f"dense FSC of {side}^3", took, 10.0, "s", "2 threads")
 
 
 def relion_row(name: str, sampling: float) -> Row:

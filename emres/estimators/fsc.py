@@ -21,13 +21,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from emres.errors import MapError, UsageError
+from emres.estimators.chosen import how_many
 from emres.estimators.estimate import Estimate
 from emres.estimators.side_by_side import Each, side_by_side
-from emres.estimators.slab_transform import SLAB, half_complex
-from emres.estimators.window_blur import WindowBlur
+from emres.estimators.slab_transform import half_complex, unset
+from emres.estimators.window_blur import SECTIONS, WindowBlur
 from emres.volume.fourier import as_tensor, voxel_sizes
 from emres.volume.grid import Triple
 from emres.volume.local_window import HANN_SIGMA, SKIRT_SHARE, default_window
@@ -110,8 +112,8 @@ def dense_fsc(
         threshold=threshold,
         window=coarsest,
         parameters={"sigma": HANN_SIGMA * coarsest, "skirt_share": SKIRT_SHARE, "shell_width": 1 / coarsest},
-        capped_share=int(capped.sum()) / capped.numel(),
-        unresolved_share=int(unresolved.sum()) / capped.numel(),
+        capped_share=how_many(capped) / capped.numel(),
+        unresolved_share=how_many(unresolved) / capped.numel(),
         limits=(finest, coarsest),
     )
 
@@ -183,26 +185,26 @@ def _local_fsc(
     spectra = _whitened(first, second, voxel_size, each)
     shape, step = first.shape, SHELL_STEP / window
     # The transforms back along z; a shell needs no more columns along x than it reaches.
-    passed = [torch.empty_like(spectrum) for spectrum in spectra]
+    passed, room = [torch.empty_like(spectrum) for spectrum in spectra], blur.room()
     z, y, x = _axes(shape, voxel_size, first.device)
     for k in range(round(1 / SHELL_STEP), round(1 / (2 * max(voxel_size) * step)) + 1):
         columns = math.ceil((k * step + _SHELL_REACH * SHELL_SIGMA / window) * shape[2] * voxel_size[2]) + 1
         near = x[:columns]
 
         def band_pass(start: int, near: torch.Tensor = near, centre: float = k * step) -> None:
-            part = (slice(None), slice(start, start + SLAB), slice(len(near)))
+            part = (slice(None), slice(start, start + SECTIONS), slice(len(near)))
             weight = _shell(_radius(z, y[part[1]], near), centre, window)
             for spectrum, target in zip(spectra, passed, strict=True):
                 target[part] = torch.fft.ifft(spectrum[part] * weight, dim=0)
 
-        def coarse(start: int, near: torch.Tensor = near) -> list[torch.Tensor]:
-            parts = (target[start : start + SLAB, :, : len(near)] for target in passed)
+        def gather(start: int, near: torch.Tensor = near) -> None:
+            parts = (target[start : start + SECTIONS, :, : len(near)] for target in passed)
             one, two = (torch.fft.irfft(torch.fft.ifft(part, dim=1), n=shape[2], dim=2) for part in parts)
-            return blur.gathered(one, two)
+            blur.gather(one, two, room[:, start : start + SECTIONS])
 
-        list(each(band_pass, range(0, shape[1], SLAB)))
-        windowed = blur.windowed(each(coarse, range(0, shape[0], SLAB)))
-        yield k * step, partial(blur.correlation, windowed)
+        list(each(band_pass, range(0, shape[1], SECTIONS)))
+        list(each(gather, range(0, shape[0], SECTIONS)))
+        yield k * step, partial(blur.correlation, blur.windowed(room))
 
 
 def _shell(radius: torch.Tensor, centre: float, window: float) -> torch.Tensor:
@@ -218,7 +220,14 @@ def _whitened(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, eac
     An FSC does not change with a radial filter on both halves, but within a shell the stronger coefficients would
     speak for the weaker: where signal ends, the last of it would pass for some beyond.
     """
-    spectra = list(each(lambda half: half_complex(half, 1 / max(float(half.std()), 1e-30)), (first, second)))
+    halves = (first, second)
+    spectra = [unset((*half.shape[:2], half.shape[2] // 2 + 1), np.complex64, half.device) for half in halves]
+
+    def transform(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+        half, spectrum = pair
+        half_complex(half, 1 / max(float(half.std()), 1e-30), out=spectrum)
+
+    list(each(transform, zip(halves, spectra, strict=True)))
     width = 1 / max(n * size for n, size in zip(first.shape, voxel_size, strict=True))
     z, y, x = _axes(first.shape, voxel_size, first.device)
     # All but the planes x = 0 and Nyquist stand for their mirror image, too; without it a turned map would differ.
@@ -227,9 +236,7 @@ def _whitened(first: torch.Tensor, second: torch.Tensor, voxel_size: Triple, eac
     length = round(math.hypot(*(float(axis.abs().max()) for axis in (z, y, x))) / width) + 2
     power, count = torch.zeros((2, length), dtype=torch.float64, device=first.device)
     # Slab by slab: neither indices nor powers are ever whole.
-    slabs = [
-        (rows, *(torch.split(spectrum, SLAB)[k] for spectrum in spectra)) for k, rows in enumerate(torch.split(z, SLAB))
-    ]
+    slabs = list(zip(*(torch.split(whole, SECTIONS) for whole in (z, *spectra)), strict=True))
     for rows, *parts in slabs:
         shell = _radius(rows, y, x).div_(width).round_().int().flatten()
         count.index_add_(0, shell, twice.double().expand(len(rows), len(y), -1).flatten())
@@ -270,7 +277,7 @@ def _first_crossing(
     for frequency, fsc in curve:
 
         def follow(start: int, at: Values = fsc, low: float = below, high: float = frequency) -> None:
-            found, old, new = crossing[start : start + SLAB], before[start : start + SLAB], at(start)
+            found, old, new = crossing[start : start + SECTIONS], before[start : start + SECTIONS], at(start)
             drop = (old - new).clamp_min_(1e-6)
             interpolated = old.sub_(threshold).div_(drop).mul_(high - low).add_(low)
             found.copy_(torch.where((new < threshold) & (found == highest), interpolated, found))
@@ -279,6 +286,6 @@ def _first_crossing(
                 found.masked_fill_(new < GUARD, 0.0)
             old.copy_(new)
 
-        list(each(follow, range(0, len(like), SLAB)))
+        list(each(follow, range(0, len(like), SECTIONS)))
         below = frequency
     return crossing

@@ -87,7 +87,10 @@ def blocres_fsc(
     limit = finest or 2 * voxel
     boxes = _TaperedBoxes([half - half.mean() for half in (first, second)], box_size)
     batch = max(1, _BATCH_COEFFICIENTS // (PADDING * box_size) ** 3)
-    index = torch.cat([_last_crossing(boxes.fsc(part), threshold) for part in torch.split(centres, batch)])
+    index = torch.empty(len(centres), device=first.device)
+    # Into its place at once: small answers kept between large arrays that go leave gaps that nothing fills.
+    for part, place in zip(torch.split(centres, batch), torch.split(index, batch), strict=True):
+        place.copy_(_last_crossing(boxes.fsc(part), threshold))
     found = (PADDING * box_size * voxel / index).clamp(limit, COARSEST)
     local_resolution = torch.zeros_like(first)
     local_resolution[tuple(centres.T)] = found

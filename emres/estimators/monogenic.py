@@ -14,6 +14,8 @@ from typing import Protocol
 
 import torch
 
+from emres.estimators.chosen import how_many
+
 # Width of the raised-cosine flank of both filters, 1/voxel.
 FLANK = 0.02
 # Values worked on at once: what a cache holds, or what keeps an accelerator busy.
@@ -56,7 +58,7 @@ class Voxels:
 
     def __len__(self) -> int:
         """How many."""
-        return sum(int(chosen.sum()) for _, _, chosen in self.slabs)
+        return sum(how_many(chosen) for _, _, chosen in self.slabs)
 
 
 class MonogenicAmplitude:

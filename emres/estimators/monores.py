@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from emres.errors import UsageError
+from emres.estimators.chosen import how_many, put_at
 from emres.estimators.estimate import Estimate
 from emres.estimators.fsc import paired_halves
 from emres.estimators.monogenic import MonogenicAmplitude, Voxels
@@ -80,7 +81,7 @@ def monores(
         )
     sweep = Sweep.of(density, voxel_size, coarsest, finest, step)
     amplitude, solvent = MonogenicAmplitude(density.shape, density.device).load(density), Voxels.of(outside)
-    asked = int(inside.sum())
+    asked = how_many(inside)
     _drop_what_looks_like_solvent(inside, amplitude, solvent, significance)
     molecule = Voxels.of(inside)
     values, last = scan(sweep, len(molecule), _from_one_map(amplitude, sweep, molecule, solvent, significance))
@@ -185,14 +186,14 @@ def _estimate(
         window=0.0,
         parameters={"mode": mode, "coarsest": coarsest, "finest": finest, "step": sweep.step, "last": last},
         capped_share=float(capped.float().mean()),
-        unresolved_share=(asked - len(values) + int(at_start.sum())) / asked,
+        unresolved_share=(asked - len(values) + how_many(at_start)) / asked,
     )
 
 
 def _smooth(values: torch.Tensor, inside: torch.Tensor, last: float) -> torch.Tensor:
     """Return the finer of the raw answer and its blur, the surroundings filled with the median."""
     filled = torch.full(inside.shape, float(values.median()), device=inside.device)
-    filled.masked_scatter_(inside, torch.where(values < last - 1e-3, values.median(), values))
+    put_at(inside, filled, torch.where(values < last - 1e-3, values.median(), values))
     return torch.minimum(gaussian_filter(filled, ANSWER_SIGMA), filled).masked_fill_(~inside, 0.0)
 
 
@@ -201,7 +202,7 @@ def _drop_what_looks_like_solvent(
 ) -> None:
     """Take the voxels out of a mask whose blurred envelope does not exceed a quantile of the solvent's."""
     signal, noise = amplitude.blurred(MASK_SIGMA, Voxels.of(inside), solvent)
-    inside.masked_scatter_(inside.clone(), signal >= quantile(noise, significance))
+    put_at(inside.clone(), inside, signal >= quantile(noise, significance))
     if not bool(inside.any()):
         raise UsageError("no voxel of the mask rises above the solvent", cure="pass a mask that fits the map")
 

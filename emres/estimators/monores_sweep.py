@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from emres.errors import UsageError
+from emres.estimators.chosen import how_many
 from emres.volume.fourier import voxel_sizes
 from emres.volume.grid import Triple
 
@@ -110,7 +111,7 @@ def scan(sweep: Sweep, count: int, levels: Iterator[Level]) -> tuple[torch.Tenso
         mean, variance = _mean_and_variance(envelope, active)
         strongest = max(strongest, mean)
         z_score = (mean - noise.mean) / max(
-            math.sqrt(variance / int(active.sum()) + noise.variance / noise.count), 1e-30
+            math.sqrt(variance / how_many(active) + noise.variance / noise.count), 1e-30
         )
         if mean < SIGNAL_SHARE * strongest or z_score < Z_SCORE:
             if i == 0:
@@ -123,7 +124,7 @@ def scan(sweep: Sweep, count: int, levels: Iterator[Level]) -> tuple[torch.Tenso
         closed = active & (failures >= 2)
         resolution.masked_fill_(closed, sweep.resolutions[max(i - 2, 0)])
         active &= ~closed
-        if float(active.sum()) < LEFT_SHARE * count:
+        if how_many(active) < LEFT_SHARE * count:
             break
     return resolution, last
 

@@ -16,6 +16,7 @@ import torch
 from scipy.special import digamma
 
 from emres.errors import UsageError
+from emres.estimators.chosen import how_many, put_at
 from emres.estimators.estimate import Estimate
 from emres.estimators.one_map import measurable
 from emres.estimators.resmap_blocks import gain_over_constant, noise_variance
@@ -100,7 +101,7 @@ def resmap(
         resolution = brought_back(resolution, density.shape, UNRESOLVED) * inside
     unresolved = inside & (resolution == 0)
     resolution[unresolved] = UNRESOLVED
-    total = float(inside.sum())
+    total = how_many(inside)
     return Estimate(
         resolution=resolution.cpu().numpy(),
         method="resmap",
@@ -114,8 +115,8 @@ def resmap(
             "whiten": whiten,
             "low_passed_at": None if factor is None else 2 * voxel / factor,
         },
-        capped_share=float((inside & (resolution == levels[0])).sum()) / total,
-        unresolved_share=float(unresolved.sum()) / total,
+        capped_share=how_many(inside & (resolution == levels[0])) / total,
+        unresolved_share=how_many(unresolved) / total,
     )
 
 
@@ -204,11 +205,11 @@ def _scan(
         statistic = gain_over_constant(density, model, left).cpu().numpy()
         p_values = model.p_values(statistic / max(variance, 1e-300))
         passing = torch.from_numpy(p_values <= false_discovery_limit(p_values, significance)).to(left.device)
-        passed = left.masked_scatter(left, passing)
-        found = int((resolution > 0).sum())
+        passed = put_at(left, torch.zeros_like(left), passing)
+        found = how_many(resolution > 0)
         resolution.masked_fill_(passed, level)
         left &= ~passed
-        if not bool(left.any()) or int(passed.sum()) < _ADDED_AT_LEAST * found:
+        if not bool(left.any()) or how_many(passed) < _ADDED_AT_LEAST * found:
             break
     return resolution
 

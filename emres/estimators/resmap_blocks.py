@@ -12,11 +12,14 @@ import numpy as np
 import torch
 
 from emres.errors import UsageError
+from emres.estimators.chosen import values_at
 from emres.estimators.resmap_kernels import LocalModel
 
 # Side of the blocks that are transformed, voxels: what a cache holds, and at least four windows.
 _BLOCK, _WINDOWS_A_BLOCK = 64, 4
 _WINDOWS_AT_LEAST = 8
+# Filters whose transforms are held at a time; with a few, a block is transformed more often than once.
+_FILTERS_AT_ONCE = 4
 
 
 def gain_over_constant(density: torch.Tensor, model: LocalModel, chosen: torch.Tensor) -> torch.Tensor:
@@ -37,16 +40,17 @@ def gain_over_constant(density: torch.Tensor, model: LocalModel, chosen: torch.T
     block = max(_BLOCK, 1 << (_WINDOWS_A_BLOCK * model.side - 1).bit_length())
     sides = [min(block, n + model.side - 1) for n in density.shape]
     kernels = torch.from_numpy(model.filters).float().to(density.device)
-    transfers = [torch.fft.rfftn(kernel, s=sides).conj_physical_() for kernel in kernels]
-    for core in _cores(density.shape, [side - model.side + 1 for side in sides]):
-        if not bool(chosen[core].any()):
-            continue
-        spectrum = torch.fft.rfftn(_with_margin(density, core, model.radius, sides))
-        here = total[core]
-        within = tuple(slice(0, n) for n in here.shape)
-        for transfer in transfers:
-            here += torch.fft.irfftn(transfer * spectrum, s=sides)[within].square()
-    return total.masked_select(chosen)
+    cores = list(_cores(density.shape, [side - model.side + 1 for side in sides]))
+    wanted = [core for core in cores if bool(chosen[core].any())]
+    for some in torch.split(kernels, _FILTERS_AT_ONCE):
+        transfers = torch.fft.rfftn(some, s=sides, dim=(1, 2, 3)).conj_physical_()
+        for core in wanted:
+            spectrum = torch.fft.rfftn(_with_margin(density, core, model.radius, sides))
+            here = total[core]
+            within = tuple(slice(0, n) for n in here.shape)
+            for transfer in transfers:
+                here += torch.fft.irfftn(transfer * spectrum, s=sides)[within].square()
+    return values_at(chosen, total)
 
 
 def noise_variance(density: torch.Tensor, regions: Sequence[torch.Tensor], model: LocalModel) -> float:
@@ -99,9 +103,8 @@ def _cores(shape: Sequence[int], steps: Sequence[int]) -> Iterator[tuple[slice, 
 
 def _with_margin(density: torch.Tensor, core: Sequence[slice], margin: int, sides: Sequence[int]) -> torch.Tensor:
     """Return a block from a margin before its core on."""
-    for axis, (span, side) in enumerate(zip(core, sides, strict=True)):
-        n = density.shape[axis]
-        density = density.index_select(
-            axis, torch.arange(span.start - margin, span.start - margin + side).to(density.device) % n
-        )
-    return density
+    z, y, x = (
+        torch.arange(span.start - margin, span.start - margin + side, device=density.device) % n
+        for span, side, n in zip(core, sides, density.shape, strict=True)
+    )
+    return density[z[:, None, None], y[:, None], x]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from emres.estimators.resmap_whitening import shell_means
+from emres.estimators.slab_transform import half_complex
 
 # A cut: the power falls a hundredfold within a tenth of Nyquist, in the outer four fifths of the spectrum ...
 _FALL, _WIDTH, _INNER = math.log(100), 0.1, 0.2
@@ -30,7 +31,7 @@ def cut_off(density: torch.Tensor) -> float | None:
     on others like them; we ask for a fall that noise does not make.
     """
     half = max(density.shape) // 2
-    mean_power = shell_means(torch.fft.rfftn(density - density.mean()), density.shape, power=2)[1 : half + 1]
+    mean_power = shell_means(half_complex(density - density.mean()), density.shape, power=2)[1 : half + 1]
     log_power = np.log(np.maximum(mean_power, mean_power.max() * 1e-30))
     width, first = max(2, round(_WIDTH * half)), round(_INNER * half)
     falls = log_power[first:-width] - log_power[first + width :]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from emres.volume.fourier import Curve, inverse_transform
+from emres.estimators.slab_transform import SLAB, half_complex, sections
+from emres.volume.fourier import Curve
 
 # Å: noise is whitened beyond this; what is coarser is the molecule's shape.
 _ELBOW = 10.0
@@ -29,7 +30,7 @@ def whitened(density: torch.Tensor, solvent: torch.Tensor, voxel_size: float) ->
         (or 5 Fourier pixels below Nyquist, where that is coarser) and Nyquist, constant on either side.
     """
     shape, longest = density.shape, max(density.shape)
-    profile = shell_means(torch.fft.rfftn(density * solvent), shape, power=1)
+    profile = shell_means(half_complex(density * solvent), shape, power=1)
     pixels = np.arange(longest // 2 + 1)
     low = min(longest * voxel_size / _ELBOW, longest // 2 - 5)
     fitted = pixels[pixels >= low]
@@ -37,10 +38,13 @@ def whitened(density: torch.Tensor, solvent: torch.Tensor, voxel_size: float) ->
     curve = np.polynomial.Polynomial.fit(fitted / longest, log_amplitude[fitted], 2)
     table = np.exp(-curve(np.clip(np.arange(len(profile)), fitted[0], fitted[-1]) / longest))
     gain = torch.from_numpy(table / table.min()).float().to(density.device)
-    spectrum = torch.fft.rfftn(density)
+    spectrum = half_complex(density)
     for start in range(0, shape[0], _AT_ONCE):
         spectrum[start : start + _AT_ONCE] *= gain[_shells(shape, start, density.device)]
-    return inverse_transform(spectrum, shape)
+    flat = torch.empty_like(density)
+    for target, slab in zip(torch.split(flat, SLAB), sections(spectrum, shape), strict=True):
+        target.copy_(slab)
+    return flat
 
 
 def shell_means(spectrum: torch.Tensor, shape: torch.Size, power: int) -> Curve:

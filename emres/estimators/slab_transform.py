@@ -24,20 +24,22 @@ def unset(shape: Sequence[int], dtype: type[np.generic], device: torch.device) -
     return torch.empty(*shape, dtype=torch.from_numpy(np.empty(0, dtype=dtype)).dtype, device=device)
 
 
-def half_complex(volume: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+def half_complex(volume: torch.Tensor, scale: float = 1.0, out: torch.Tensor | None = None) -> torch.Tensor:
     """Return ``torch.fft.rfftn`` of a volume times ``scale``.
 
     Parameters
     ----------
     volume : (z, y, x) float32
     scale : float
+    out : (z, y, x // 2 + 1) complex64, optional
+        Where to put it. What a thread asks for itself, others can not use again.
 
     Returns
     -------
     (z, y, x // 2 + 1) complex64
     """
     nz, ny, nx = volume.shape
-    spectrum = unset((nz, ny, nx // 2 + 1), np.complex64, volume.device)
+    spectrum = unset((nz, ny, nx // 2 + 1), np.complex64, volume.device) if out is None else out
     for target, slab in zip(torch.split(spectrum, SLAB), torch.split(volume, SLAB), strict=True):
         target.copy_(torch.fft.rfft2(slab if scale == 1 else slab * scale))
     for rows in torch.split(spectrum, SLAB, dim=1):

@@ -9,18 +9,19 @@ volume of the answer is ever whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 from emres.estimators.side_by_side import Each
-from emres.estimators.slab_transform import SLAB
 from emres.volume.grid import Triple
 from emres.volume.local_window import AVERAGE_BREADTH, HANN_SIGMA, SKIRT_BREADTH, SKIRT_SHARE
 
 # Distance of the coarse grid's points, and how far they reach beyond the faces, in sigma of the core.
 _STEP, _MARGIN = 0.65, 2.1
+
+# Sections that are worked on at a time: with more, what a thread holds in passing adds up to a volume.
+SECTIONS = 8
 
 Matrices = list[torch.Tensor]
 
@@ -59,36 +60,44 @@ class WindowBlur:
             mean.append(gaussian(voxels, voxels, AVERAGE_BREADTH * sigma))
         return cls(down, skirt, up, mean)
 
-    def gathered(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
-        """Return the products of some sections of two volumes, on the coarse grid of y and x."""
-        y, x = self.down[1:]
-        return [y @ (product @ x.T) for product in (first * second, first.square_(), second.square_())]
+    def room(self) -> torch.Tensor:
+        """Return room for what is gathered: three products, (3, z, coarse y, coarse x)."""
+        z, y, x = self.down
+        return torch.empty((3, z.shape[1], len(y), len(x)), device=z.device)
 
-    def windowed(self, sections: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
+    def gather(self, first: torch.Tensor, second: torch.Tensor, room: torch.Tensor) -> None:
+        """Put the products of some sections of two volumes, which are used up, on the coarse grid of y and x."""
+        y, x = self.down[1:]
+        for n, place in enumerate(room):
+            # One at a time: none is held longer than it takes.
+            product = first * second if n == 0 else (first, second)[n - 1].square_()
+            torch.matmul(y, product @ x.T, out=place)
+
+    def windowed(self, room: torch.Tensor) -> list[torch.Tensor]:
         """Return core and skirt of the three products on the coarse grid, from the sections of all of z."""
         z, y, x = self.skirt
-        coarse = [_along_z(self.down[0], torch.cat(parts)) for parts in zip(*sections, strict=True)]
+        coarse = (_along_z(self.down[0], product) for product in room)
         return [core.mul(1 - SKIRT_SHARE).add_(_along_z(z, y @ (core @ x)), alpha=SKIRT_SHARE) for core in coarse]
 
     def correlation(self, windowed: list[torch.Tensor], start: int) -> torch.Tensor:
         """Return the correlation in the window round every voxel of the sections from ``start`` on."""
-        z, (y, x) = self.up[0][start : start + SLAB], self.up[1:]
+        z, (y, x) = self.up[0][start : start + SECTIONS], self.up[1:]
         cross, power, other = (y @ (_along_z(z, volume) @ x.T) for volume in windowed)
         return cross.div_(power.mul_(other).clamp_min_(0).sqrt_().clamp_min_(1e-20))
 
     def average(self, frequency: torch.Tensor, each: Each = map) -> torch.Tensor:
         """Return the mean of the positive frequencies round every voxel."""
-        total = convolve((frequency > 0).float(), self.mean, each).clamp_min_(1e-6)
+        total = convolve(frequency > 0, self.mean, each).clamp_min_(1e-6)
         return convolve(frequency, self.mean, each).div_(total)
 
 
 def convolve(volume: torch.Tensor, matrices: Matrices, each: Each = map) -> torch.Tensor:
     """Multiply a (z, y, x) volume by one symmetric matrix along each axis, part by part: one more volume of memory."""
     z, y, x = matrices
-    blurred = torch.empty_like(volume, memory_format=torch.contiguous_format)
-    columns = torch.split(blurred.flatten(1), SLAB * len(y), dim=1)
-    slabs = list(zip(torch.split(blurred, SLAB), torch.split(volume, SLAB), strict=True))
-    list(each(lambda pair: torch.matmul(y, pair[1] @ x, out=pair[0]), slabs))
+    blurred = torch.empty(volume.shape, device=volume.device)
+    columns = torch.split(blurred.flatten(1), SECTIONS * len(y), dim=1)
+    slabs = list(zip(torch.split(blurred, SECTIONS), torch.split(volume, SECTIONS), strict=True))
+    list(each(lambda pair: torch.matmul(y, pair[1].float() @ x, out=pair[0]), slabs))
     list(each(lambda part: part.copy_(z @ part), columns))
     return blurred
 

@@ -12,6 +12,7 @@ from benchmarks.__main__ import main, names
 from benchmarks.report import Row, markdown
 
 OURS = (
+    "estimators",
     "export",
     "fetch",
     "ingest",
