@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,11 @@ def connect(
     parsed = parse_cluster(spec)
     # A task that no worker fits fails after this, with Dask's own sentence, instead of waiting for ever.
     dask.config.set({**_SETTINGS, "distributed.scheduler.no-workers-timeout": f"{parsed.queue_timeout}s"})
-    client = _started(parsed, tasks, timeout)
+    with warnings.catch_warnings():
+        if parsed.dashboard is None:
+            # Another may take the usual port in the moment after it was found free; the link says where ours is then.
+            warnings.filterwarnings("ignore", "Port .* is already in use")
+        client = _started(parsed, tasks, timeout)
     try:
         told(client.dashboard_link)
         if parsed.kind != "running":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +88,16 @@ def test_a_block_that_fails_tells_its_reason_and_is_not_marked_done(client, tmp_
     with pytest.raises(EmresError, match="this block cannot be computed"):
         list(run_blocks(job, client))
     assert not job.scratch.open("done")[...].any()
+
+
+def test_a_dashboard_whose_port_is_taken_at_the_last_moment_goes_elsewhere_without_a_word(monkeypatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("emres.run.cluster_local.dashboard_address", lambda wanted: f"127.0.0.1:{port}")
+        with warnings.catch_warnings(action="error", category=UserWarning), connect("local:1") as client:
+            assert f":{port}/" not in client.dashboard_link
 
 
 def test_the_dashboard_and_the_scheduler_listen_on_this_machine_only(client) -> None:
