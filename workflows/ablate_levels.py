@@ -4,13 +4,16 @@
     python workflows/ablate_levels.py SET --into MODEL     # and note it in a bundle, for its card
 
 A level is the median local resolution of a map. Every reader learns from the training side as the model's own does
-(`emres.model.level_fit`), but some of what it is told is 0. Seeds are fixed; a reader takes a minute.
+(`emres.model.level_fit`, `emres.model.place_fit`), but some of what it is told is left out, or some of the maps. Seeds
+are fixed; a reader takes one to three minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +24,13 @@ from emres.model.augment import Augmentation
 from emres.model.condition import CONTRAST, KNOWN, LENGTH, SHOWN, TOLD, blind
 from emres.model.level import LevelReader
 from emres.model.level_fit import WholeMap, fit_levels, level_examples
+from emres.model.loader import PatchStream
+from emres.model.place import PlaceReader
+from emres.model.place_fit import PlaceExamples, fit_places
 from emres.model.train_plan import TrainPlan
 from emres.run.card import note_for_card
-from emres.run.train_data import level_maps, training_stream, validation_stream
+from emres.run.train_data import training_stream, validation_stream
+from emres.run.train_readers import level_maps, place_examples
 from emres.volume.spectrum import NYQUIST
 
 NOISE = (*range(NYQUIST, KNOWN + 1), SHOWN, SHOWN + 1)
@@ -40,17 +47,61 @@ READERS: dict[str, tuple[tuple[int, ...], float]] = {
 }
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What a reader of places does without.
+
+    Parameters
+    ----------
+    left_out : tuple of int
+        Numbers of the whole map.
+    change : callable
+        What is done to curves, (n, 2, 44).
+    averages_alone : bool
+        Whether it learns from nothing that a depositor did.
+    """
+
+    left_out: tuple[int, ...] = ()
+    change: Callable[[np.ndarray], np.ndarray] = lambda curves: curves
+    averages_alone: bool = False
+
+    def learns_from(self, one: WholeMap) -> bool:
+        """Whether it learns from a map."""
+        return one.density == "average" or not self.averages_alone
+
+    def seen(self, one: PlaceExamples) -> PlaceExamples:
+        """Return what it sees of a map."""
+        return PlaceExamples(self.change(one.curves.astype(np.float32)), one.levels)
+
+
+CORE, SKIRT = np.array([1, 0])[:, None], np.array([0, 1])[:, None]
+PLACE_READERS = {
+    "all": Variant(),
+    "without the skirt of the window": Variant(change=lambda curves: curves * CORE),
+    "without its core": Variant(change=lambda curves: curves * SKIRT),
+    "nothing of the place": Variant(change=np.zeros_like),
+    "curves about their own mean": Variant(change=lambda curves: curves - curves.mean(2, keepdims=True)),
+    "without voxel sizes": Variant(VOXELS),
+    "without differences from place to place in the map": Variant(SPREAD),
+    "learnt from averages alone": Variant(averages_alone=True),
+}
+
+
 def main() -> None:
     """Fit and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--into", type=Path, metavar="MODEL", help="a bundle whose contract is to hold the table")
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own learn 4000")
     options = parser.parse_args()
-    table = measured(options.dataset, options.steps)
-    print(json.dumps(table, indent=2))
+    tables = {
+        "error of readers of places, Å, validation side": places_measured(options.dataset, options.place_steps),
+        "error of levels, Å, validation side": measured(options.dataset, options.steps),
+    }
+    print(json.dumps(tables, indent=2))
     if options.into is not None:
-        note_for_card(options.into, {"error of levels, Å, validation side": table})
+        note_for_card(options.into, tables)
 
 
 def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
@@ -69,9 +120,10 @@ def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
     table = {}
     for name, (left_out, share) in READERS.items():
         some = entry[of] % round(1 / share) == 0  # versions of a model follow each other: half of those of each
+        torch.manual_seed(plan.seed)
         reader = LevelReader()
         fit_levels(reader, without(examples[some], left_out), levels[some], steps, plan.seed)
-        row = {}
+        row: dict[str, float] = {}
         for mode, conditions in (("blind", blind(told)), ("told", told)):
             with torch.inference_mode():
                 read = reader.eval()(torch.from_numpy(without(conditions, left_out))).numpy()
@@ -80,6 +132,54 @@ def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
         table[name] = {key: round(float(value), 3) for key, value in row.items()}
         print(name, table[name], flush=True)
     return table
+
+
+def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
+    """Return the mean error, Å, of readers of places: first over the places of a map, then over maps."""
+    dataset, plan = read_dataset(folder), TrainPlan().settled()
+    stream, held = training_stream(dataset, plan), validation_stream(dataset, plan)
+    if held is None:
+        raise SystemExit("the validation side is empty")
+    maps, (others, truth) = level_maps(stream), _with_places(held)
+    conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
+    examples = place_examples(stream, maps, plan.seed)
+    average, size = (np.array(values) for values in zip(*map(_about, others), strict=True))
+    told = np.stack([one.told(Augmentation(told=1.0), 0) for one in others])
+    table = {}
+    for name, variant in PLACE_READERS.items():
+        some = [k for k, one in enumerate(maps) if examples[k] is not None and variant.learns_from(one)]
+        number = np.full(len(maps), -1)
+        number[some] = np.arange(len(some))
+        chosen = number[of] >= 0
+        torch.manual_seed(plan.seed)
+        reader = PlaceReader()
+        known = [variant.seen(one) for k in some if (one := examples[k]) is not None]
+        left = without(conditions[chosen], variant.left_out)
+        fit_places(reader, known, left, number[of[chosen]], steps, plan.seed)
+        reader.eval()
+        row: dict[str, float] = {}
+        for mode, given in (("blind", blind(told)), ("told", told)):
+            error = _errors(reader, without(given, variant.left_out), [variant.seen(one) for one in truth], size)
+            row |= {f"averages, {mode}": error[average].mean(), f"deposits, {mode}": error[~average].mean()}
+        table[name] = {key: round(float(value), 3) for key, value in row.items()}
+        print(name, table[name], flush=True)
+    return table
+
+
+def _with_places(stream: PatchStream) -> tuple[list[WholeMap], list[PlaceExamples]]:
+    maps = level_maps(stream)
+    pairs = [(one, found) for one, found in zip(maps, place_examples(stream, maps, 0), strict=True) if found]
+    return [one for one, _ in pairs], [found for _, found in pairs]
+
+
+def _errors(reader: PlaceReader, conditions: np.ndarray, truth: list[PlaceExamples], size: np.ndarray) -> np.ndarray:
+    errors = []
+    with torch.inference_mode():
+        for told, one, voxel_size in zip(conditions, truth, size, strict=True):
+            curves = torch.from_numpy(one.curves.astype(np.float32))[None]
+            found = reader(torch.from_numpy(told)[None], curves)[0].numpy()
+            errors.append(float(np.abs(np.exp(found) - np.exp(one.levels)).mean()) * voxel_size)
+    return np.array(errors)
 
 
 def _about(one: WholeMap) -> tuple[bool, float]:

@@ -23,12 +23,12 @@ from emres.run.card import note_for_card
 NAME, VERSION = "emres-small", "0.5"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
-    "A compact conditioned U-Net, trained on simulated half maps alone. How fine a map is as a whole is read off the "
-    "axis of frequency, by small nets that learn from whole maps before any patch is seen: where the local power stops "
-    "to differ from place to place (signal does, noise does not), where it comes down to the noise beside the molecule "
-    "if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is told. What is "
-    "finer and what is coarser comes from how far the local power rises above the noise, and from the density itself. "
-    "`workflows/train_reference_model.py` makes the like from atomic models."
+    "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "
+    "axis of frequency, round every place of the molecule and of the map as a whole: where the local power stops to "
+    "differ from place to place (signal does, noise does not), where it comes down to the noise beside the molecule "
+    "if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is told. These "
+    "learn from whole maps before any patch is seen; the U-Net adds what they miss, from the density itself, and how far off "
+    "the answer may be. `workflows/train_reference_model.py` makes the like from atomic models."
 )
 LIMITS = (
     "Weakest beyond some 10 Å, and where the map is masked or cropped and nothing is told. Crystals, tomograms, fibres "

@@ -127,7 +127,7 @@ def self_test_input(multiple: int = 4) -> torch.Tensor:
 
 def self_test_condition() -> torch.Tensor:
     """Return what a conditioned net is told of the self-test input: a spectrum that falls, nothing beside it."""
-    numbers = torch.zeros(1, LENGTH)
+    numbers = torch.zeros(1, LENGTH + 1)
     numbers[0, : LENGTH // 2] = torch.linspace(1, -2, LENGTH // 2)
     return numbers
 

@@ -2,9 +2,10 @@
 
 ::
 
-    condition (numbers of the whole map) --> level of the map, see `emres.model.level`
+    condition (numbers of the whole map), power round many places
+      --> level of every place, see `emres.model.place`; the level of the map is their median, the pattern the rest
     condition, level --> two hidden layers --> a gain and an offset for every channel of every layer (FiLM)
-    pattern (what local power over noise shows, see `emres.volume.one_map_fsc`) --> the encoder, and the answer
+    pattern --> the encoder, and the answer
     density, 1 channel, full sampling
       |  stem: fixed, see `emres.model.unet`                  half sampling, 21 channels
       |  learnt filters -> square -> mean of 3^3 -> log: energies in bands that the net chooses, beside the stem's
@@ -18,7 +19,7 @@
       v  trilinear up-sampling, corners not aligned: local resolution changes slowly from voxel to voxel
     log(local resolution / voxel size) = level + gain x pattern + deviation, and the log of its spread, full sampling
 
-The level is learnt first, from whole maps; patches then teach what is finer and what is coarser than it, and why.
+Levels are learnt first, from whole maps; patches then teach what they miss, and how far off they are.
 
 The condition is the same in every block of a map, so block-wise equals whole here too. FiLM: Perez et al., AAAI 2018.
 """
@@ -33,6 +34,7 @@ from torch import Tensor, nn
 from emres.errors import UsageError
 from emres.model.condition import LENGTH, whitened
 from emres.model.level import LevelReader
+from emres.model.place import PlaceReader
 from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides, joined
 
 _ENERGY_FLOOR = 1e-4  # of features of order one
@@ -42,7 +44,7 @@ _DROPPED, _ERROR = 0.3, 0.1  # share of hidden numbers that training leaves out,
 
 
 class Film(nn.Module):
-    """From the condition to the level of the map, and a gain and an offset for each of some channels.
+    """From what is told of a map to a gain and an offset for each of some channels; and what reads levels.
 
     Parameters
     ----------
@@ -53,7 +55,8 @@ class Film(nn.Module):
     def __init__(self, sides: tuple[int, ...]) -> None:
         super().__init__()
         self._sides = sides
-        self.level = LevelReader()
+        self.level = LevelReader()  # a first guess
+        self.places = PlaceReader()
         self.hidden = nn.Sequential(
             nn.Linear(LENGTH + 1, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
         )
@@ -64,7 +67,7 @@ class Film(nn.Module):
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
         """Return level and spread, (batch, 2, 1, 1, 1); the gain of the pattern; gain and offset of every layer."""
-        level, told = self.level(condition)[:, None], whitened(condition)
+        level, told = condition[:, LENGTH:], whitened(condition[:, :LENGTH])
         if self.training:
             told = told + _ERROR * torch.randn_like(told)
         found = self.films(self.hidden(torch.cat([told, level], 1)))[..., None, None, None]
@@ -96,7 +99,7 @@ class ConditionedUNet(TwoLevelUNet):
     >>> net = ConditionedUNet(channels=8, deep_channels=8, deep_layers=3, bands=4).eval()
     >>> net.multiple, net.receptive_radius
     (4, 28)
-    >>> net(torch.zeros(1, 1, 8, 8, 12), condition=torch.zeros(1, LENGTH)).shape
+    >>> net(torch.zeros(1, 1, 8, 8, 12), condition=torch.zeros(1, LENGTH + 1)).shape
     torch.Size([1, 2, 8, 8, 12])
     """
 
@@ -112,7 +115,7 @@ class ConditionedUNet(TwoLevelUNet):
         return 16 + 4 * self.deep_layers
 
     def level(self, condition: Tensor) -> Tensor:
-        """Return the level that a condition alone lets expect, log(resolution / voxel size): (batch,)."""
+        """Return the level that (batch, LENGTH) numbers alone let expect, log(resolution / voxel size): (batch,)."""
         level: Tensor = self.film.level(condition)
         return level
 
@@ -131,10 +134,10 @@ class ConditionedUNet(TwoLevelUNet):
             Normalised; sides divide by 4.
         margins : three of (int, int)
             Voxels, multiples of 4, before and after along z, y, x that are context only.
-        condition : (batch, LENGTH) float32
-            From :func:`emres.model.condition.condition_of`.
+        condition : (batch, LENGTH + 1) float32
+            From :func:`emres.model.condition.condition_of`, and the level of the map.
         pattern : (batch, 1, z, y, x) float32, optional
-            From :meth:`emres.volume.one_map_fsc.Levels.pattern`; 0 where nothing shows.
+            From :meth:`emres.volume.levels.Levels.pattern`; 0 where nothing shows.
 
         Returns
         -------
@@ -148,7 +151,9 @@ class ConditionedUNet(TwoLevelUNet):
         """
         check_sides(density, self.multiple)
         if condition is None:
-            raise UsageError("this net must be told of the whole map", got="no condition", expected=f"{LENGTH} numbers")
+            raise UsageError(
+                "this net must be told of the whole map", got="no condition", expected=f"{LENGTH + 1} numbers"
+            )
         level: Tensor
         with torch.autocast(density.device.type, enabled=False):  # few numbers, on which all hangs
             level, gain, (first, second, *others) = self.film(condition.float())

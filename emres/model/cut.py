@@ -20,8 +20,8 @@ from emres.model.patch_spec import PatchSpec
 from emres.volume.blocks import Box
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid, Shape, Triple
+from emres.volume.levels import Levels
 from emres.volume.local_resample import sinc_matrix, sinc_reach
-from emres.volume.one_map_fsc import Levels
 from emres.volume.resample import Matrix, Sliceable, apply_matrices, linear_matrix, read_box
 
 Array = np.ndarray[Any, Any]

@@ -12,7 +12,6 @@ the few hundred maps of a data set enough; several readers that learnt the same,
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,12 @@ from torch import Tensor, nn
 
 from emres.model.condition import CONTRAST, KNOWN, SHOWN, TOLD, level_at
 from emres.volume.contrast import NUMBERS, PARTS, SHELLS, WIDTH
+from emres.volume.place_curves import FREQUENCIES, LOGS, onto_axis
 from emres.volume.spectrum import NYQUIST, SIDE
 from emres.volume.window_power import frequencies
 
 Array = np.ndarray[Any, Any]
 
-_PLACES = 44
-_COARSEST, _FINEST = 1 / 28, 1 / 2  # per voxel
-_LOGS = np.linspace(math.log(_COARSEST), math.log(_FINEST), _PLACES)
 _MARK = 0.12  # how broad a level is marked on the axis
 _RATIO = (-0.5, 2.0)  # of logarithms of power, as the condition has them: what lies beyond tells nothing more
 _NOISE = 0.05  # of curves, in training
@@ -39,15 +36,12 @@ _MEMBERS, _CHANNELS, _KERNEL = 5, 32, 5
 
 
 def _onto_axis(given: Array) -> Tensor:
-    """Return what takes values at frequencies, 1/voxel, to the axis: linear, and constant beyond them."""
-    wanted = np.exp(_LOGS)
-    matrix = [np.interp(wanted, given, unit) for unit in np.eye(len(given))]
-    return torch.from_numpy(np.array(matrix, dtype=np.float32))
+    return torch.from_numpy(onto_axis(given).astype(np.float32))
 
 
 def _differences() -> Tensor:
     """Return what takes a curve to its slope, by the logarithm of frequency."""
-    slope: Any = np.gradient(np.eye(_PLACES), _LOGS, axis=1)
+    slope: Any = np.gradient(np.eye(FREQUENCIES), LOGS, axis=1)
     return torch.from_numpy(slope.astype(np.float32))
 
 
@@ -69,7 +63,7 @@ class Curves(nn.Module):
             ("spectrum", _onto_axis(shells)),
             ("contrast", _onto_axis(frequencies(WIDTH))),
             ("slope", _differences()),
-            ("places", torch.from_numpy(_LOGS.astype(np.float32))),
+            ("places", torch.from_numpy(LOGS.astype(np.float32))),
         ):
             self.register_buffer(name, value, persistent=False)
 
@@ -97,30 +91,48 @@ class Curves(nn.Module):
         return torch.cat([torch.stack([*exact, *inexact], 1), contrast], 1)
 
     def _flat(self, values: Tensor) -> Tensor:
-        return values[:, None].expand(-1, _PLACES)
+        return values[:, None].expand(-1, FREQUENCIES)
 
     def _marked(self, condition: Tensor, place: int, known: Tensor | None = None) -> list[Tensor]:
         """Return where on the axis a level lies, how far from it each place is, and whether it is there."""
         level, there = level_at(condition, place)
-        there = there.expand(-1, _PLACES) if known is None else there * known
+        there = there.expand(-1, FREQUENCIES) if known is None else there * known
         away = -self.places - level
         return [there * torch.exp(-0.5 * (away / _MARK).square()), there * torch.tanh(away), there]
 
 
-class _Member(nn.Module):
-    def __init__(self) -> None:
+class CurveReader(nn.Module):
+    """Curves, (batch, count, 44) -> a level: convolutions along the axis, and a soft choice of a place on it.
+
+    Parameters
+    ----------
+    count : int
+        Curves.
+    channels : int
+    """
+
+    def __init__(self, count: int, channels: int) -> None:
         super().__init__()
         half = _KERNEL // 2
-        self.first = nn.Conv1d(Curves.COUNT, _CHANNELS, _KERNEL, padding=half)
+        self.first = nn.Conv1d(count, channels, _KERNEL, padding=half)
         self.further = nn.ModuleList(
-            nn.Conv1d(_CHANNELS, _CHANNELS, _KERNEL, padding=half * apart, dilation=apart) for apart in (2, 4)
+            nn.Conv1d(channels, channels, _KERNEL, padding=half * apart, dilation=apart) for apart in (2, 4)
         )
-        self.last = nn.Conv1d(_CHANNELS, 2, 1)
+        self.last = nn.Conv1d(channels, 2, 1)
         self.drop = nn.Dropout1d(_DROPPED)
 
-    def forward(self, curves: Tensor, places: Tensor) -> Tensor:
-        """Return the level, (batch,)."""
-        features = self.drop(torch.relu(self.first(curves)))
+    def forward(self, curves: Tensor, places: Tensor, further: Tensor | None = None) -> Tensor:
+        """Return the levels, (batch,), of curves, (batch, curves, 44), on an axis of places, (44,).
+
+        With ``further`` curves, (batch * n, others, 44), that n readings have beside those they share: (batch * n,).
+        """
+        shared = curves.shape[1]
+        # What readings share is convolved once.
+        begun = nn.functional.conv1d(curves, self.first.weight[:, :shared], self.first.bias, padding=_KERNEL // 2)
+        if further is not None:
+            own = nn.functional.conv1d(further, self.first.weight[:, shared:], padding=_KERNEL // 2)
+            begun = (own.view(len(curves), -1, *own.shape[1:]) + begun[:, None]).flatten(0, 1)
+        features = self.drop(torch.relu(begun))
         for layer in self.further:
             features = features + torch.relu(layer(features))
         scores, beside = self.last(self.drop(features)).unbind(1)
@@ -142,7 +154,7 @@ class LevelReader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.curves = Curves()
-        self.members = nn.ModuleList(_Member() for _ in range(_MEMBERS))
+        self.members = nn.ModuleList(CurveReader(Curves.COUNT, _CHANNELS) for _ in range(_MEMBERS))
         self.requires_grad_(False)  # it learns apart from the net that it is a part of
 
     def forward(self, condition: Tensor) -> Tensor:
@@ -152,11 +164,12 @@ class LevelReader(nn.Module):
     def each(self, condition: Tensor) -> Tensor:
         """Return what every member reads, (members, batch); in training every one meets errors of its own."""
         curves = self.curves(condition)
-        return torch.stack([member(self._varied(curves), self.curves.places) for member in self.members])
+        given = (varied(curves, Curves.EXACT) if self.training else curves for _ in self.members)
+        return torch.stack([member(one, self.curves.places) for member, one in zip(self.members, given, strict=True)])
 
-    def _varied(self, curves: Tensor) -> Tensor:
-        if not self.training:
-            return curves
-        errors = torch.randn_like(curves) + torch.randn_like(curves[..., :1])
-        errors[:, : Curves.EXACT] = 0
-        return curves + _NOISE * errors
+
+def varied(curves: Tensor, exact: int = 0) -> Tensor:
+    """Return curves with errors, for training; the first ``exact`` curves have none."""
+    errors = torch.randn_like(curves) + torch.randn_like(curves[..., :1])
+    errors[:, :exact] = 0
+    return curves + _NOISE * errors

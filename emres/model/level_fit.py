@@ -40,6 +40,8 @@ class WholeMap:
         Resolution, Å, beyond which nothing is sharpened.
     resolution : float
         Å, the median of its target.
+    key : str
+        Of its facts.
     """
 
     entry: str
@@ -48,6 +50,7 @@ class WholeMap:
     reported: float | None
     finest: float
     resolution: float
+    key: str = ""
 
     @property
     def level(self) -> float:
@@ -56,7 +59,7 @@ class WholeMap:
 
     def told(self, varied: Augmentation, seed: int) -> Array:
         """Return what a net is told of it, (LENGTH,), after what is done to it."""
-        return told_condition(self.facts, self.reported, self.finest, varied, seed)[0]
+        return told_condition(self.facts, self.reported, self.finest, varied, seed)
 
 
 def level_examples(maps: Sequence[WholeMap], varied: Augmentation, seed: int) -> tuple[Array, Array]:
@@ -104,7 +107,7 @@ def fit_levels(reader: LevelReader, conditions: Array, levels: Array, steps: int
         reader.requires_grad_(False)
 
 
-def _alienated(told: torch.Tensor) -> torch.Tensor:
+def alienated(told: torch.Tensor) -> torch.Tensor:
     """Return conditions, of which some that are told keep that alone: all else is that of another map.
 
     Real maps differ from simulated ones in ways that nobody simulated. Where what a map shows and what its authors
@@ -121,7 +124,7 @@ def _fit(reader: LevelReader, told: torch.Tensor, truth: torch.Tensor, steps: in
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, max(steps, 2), pct_start=_WARM_UP)
     for _ in range(steps):
         chosen = torch.randint(len(truth), (_BATCH,))
-        each = reader.each(_alienated(told[chosen]))
+        each = reader.each(alienated(told[chosen]))
         loss = nn.functional.smooth_l1_loss(each, truth[chosen].expand_as(each), beta=_BETA)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
-from emres.volume.one_map_fsc import Levels
+from emres.volume.levels import Levels
 from emres.volume.resample import Sliceable
 from emres.volume.spectrum import Spectra
 
@@ -21,16 +21,16 @@ class MapFacts:
     normalisation : Normalisation
     spectra : Spectra
         Of the normalised map on the voxels that patches have.
-    shown : Levels, optional
-        What its local power shows, where its noise is known.
-    usual : Levels, optional
-        What it shows if the noise is what it usually is at the reported resolution.
+    shown : float, optional
+        The level that its local power over its noise shows, where that is known.
+    read : two Levels, optional
+        What a reader finds in it, without the reported resolution and with it.
     """
 
     normalisation: Normalisation
     spectra: Spectra
-    shown: Levels | None = None
-    usual: Levels | None = None
+    shown: float | None = None
+    read: tuple[Levels, Levels] | None = None
 
 
 @dataclass(frozen=True)

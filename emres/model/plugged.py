@@ -60,7 +60,7 @@ def _check(plugin: Plugin, net: Any) -> None:
 
 
 def _check_answer(plugin: Plugin, net: nn.Module, multiple: int, conditioned: bool) -> None:
-    told = {"condition": torch.zeros(1, LENGTH)} if conditioned else {}
+    told = {"condition": torch.zeros(1, LENGTH + 1)} if conditioned else {}
     box = torch.zeros(1, 1, 2 * multiple, multiple, multiple)
     training = net.training
     with torch.inference_mode():

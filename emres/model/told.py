@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from emres.model.augment import Augmentation, drawn, varied_spectra
-from emres.model.condition import condition_of
+from emres.model.condition import TOLD, condition_of
 from emres.model.cut import CutPlan
 from emres.model.patch_source import MapFacts, Source
 from emres.model.patch_spec import PatchSpec
-from emres.volume.one_map_fsc import Levels
+from emres.volume.levels import Levels
 
 Array = np.ndarray[Any, Any]
 
@@ -21,17 +21,23 @@ def told_of(source: Source, spec: PatchSpec, plan: CutPlan) -> tuple[Array, Leve
 
     Returns
     -------
-    (LENGTH,) float32, Levels or None
-        See :func:`told_condition`.
+    (LENGTH + 1,) float32, Levels or None
+        See :func:`told_condition`, with the level of the map behind it: 0 if nothing was read. What was read; filters
+        do not change that.
     """
     facts = source.facts[spec.density]
-    return told_condition(facts, source.reported, source.finest, plan.augmentation, spec.seed)
+    numbers = told_condition(facts, source.reported, source.finest, plan.augmentation, spec.seed)
+    levels = None if facts.read is None else facts.read[bool(numbers[TOLD + 1])]
+    return with_level(numbers, levels), levels
 
 
-def told_condition(
-    facts: MapFacts, reported: float | None, finest: float, varied: Augmentation, seed: int
-) -> tuple[Array, Levels | None]:
-    """Return what a net is told of a map, after what is done to it.
+def with_level(numbers: Array, levels: Levels | None) -> Array:
+    """Return all that a net is told: numbers of the map, and the level that was read of them."""
+    return np.append(numbers, np.float32(0 if levels is None else levels.median))
+
+
+def told_condition(facts: MapFacts, reported: float | None, finest: float, varied: Augmentation, seed: int) -> Array:
+    """Return what a reader is told of a map, after what is done to it.
 
     Parameters
     ----------
@@ -45,14 +51,10 @@ def told_condition(
 
     Returns
     -------
-    (LENGTH,) float32, Levels or None
-        See :func:`emres.model.condition.condition_of`; what the local power shows: filters do not change that.
+    (LENGTH,) float32
+        See :func:`emres.model.condition.condition_of`.
     """
     spectra = varied_spectra(facts.spectra, varied, finest, seed) if varied.varies else facts.spectra
     draw, _ = drawn(varied, seed)
     told = reported * draw.report if draw.told and reported else None
-    known = any(spectra.outside)
-    levels = facts.shown if known else facts.usual
-    # Untold, a net's first guess stands in for what is reported: good enough for a pattern, not for its level.
-    shown = levels.median if levels is not None and (known or told) else None
-    return condition_of(spectra, told, shown), levels
+    return condition_of(spectra, told, facts.shown if any(spectra.outside) else None)

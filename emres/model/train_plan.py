@@ -68,8 +68,8 @@ class TrainPlan:
     steps, batch : int
         A step sees one batch of patches, over all processes together.
     level_steps : int, optional
-        Of a net that is told of whole maps, before: in which it learns how fine a map is as a whole. As many as
-        ``steps`` unless given, and at most 1500.
+        Of a net that is told of whole maps, before: in which it learns how fine a map is as a whole, and round each
+        place. As many as ``steps`` unless given, and at most 1500 and 4000.
     parts : int
         A batch comes in so many parts, which processes share: their number divides it.
     seed : int

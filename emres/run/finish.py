@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Median local over reported resolution: 99 of 100 simulated maps lie between 0.99 and 1.6.
 _LIKELY = (0.9, 1.7)
+_AT_FINEST, _AT_COARSEST = 1.01, 0.99  # of the limits
 
 
 def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
     """
     grid, working = job.grids
     summary, density = Summary(), job.group.array(job.kind) if job.contract.cube else None
-    with ThreadPoolExecutor(1) as beside, VolumeWriter(job.source, job.result, grid) as writer:
+    with ThreadPoolExecutor(1) as beside, VolumeWriter(job.group, job.result, grid) as writer:
         spread = beside.submit(_write_uncertainty, job, job.uncertainty, scratch) if job.uncertainty else None
         for box, resolution in restore(scratch, grid, working, 0 if job.contract.cube else finest_answer(grid)):
             if density is not None:
@@ -55,7 +56,8 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             **answer,
         }
         if spread:
-            warned = _warned(scratch, answer["median"], job.reported)
+            limits = finest_answer(grid), job.contract.valid_range[1] * working.voxel_size[0]
+            warned = _warned(scratch, answer["median"], job.reported, limits)
             attributes |= {"reported": job.reported, "uncertainty": spread.result(), **warned}
         # After the uncertainty: that the resolution is there means that all is done.
         writer.commit(attributes)
@@ -66,7 +68,7 @@ def _write_uncertainty(job: PredictJob, kind: str, scratch: Scratch) -> float:
     """Write one standard deviation of every voxel, and return the median, Å."""
     grid, working = job.grids
     summary = Summary()
-    with VolumeWriter(job.source, kind, grid) as writer:
+    with VolumeWriter(job.group, kind, grid) as writer:
         for _, spread in restore(scratch, grid, working, 0, SPREAD):
             summary.add(spread)
             writer.add(0, spread)
@@ -75,8 +77,11 @@ def _write_uncertainty(job: PredictJob, kind: str, scratch: Scratch) -> float:
     return float(summary.result()["median"])
 
 
-def _warned(scratch: Scratch, median: float, reported: float | None) -> dict[str, list[str]]:
-    warnings = scratch.notes().get("warnings", []) + far_from_reported(median, reported)
+def _warned(
+    scratch: Scratch, median: float, reported: float | None, limits: tuple[float, float]
+) -> dict[str, list[str]]:
+    unlike: list[str] = scratch.notes().get("warnings", [])
+    warnings = unlike + far_from_reported(median, reported) + at_its_limit(median, *limits)
     return {"warnings": warnings} if warnings else {}
 
 
@@ -102,3 +107,24 @@ def far_from_reported(median: float, reported: float | None) -> list[str]:
         f"(usual: {_LIKELY[0]:g} to {_LIKELY[1]:g}): check the mask and what was reported, or compare with half maps, "
         "emres estimate --method fsc"
     ]
+
+
+def at_its_limit(median: float, finest: float, coarsest: float) -> list[str]:
+    """Return a sentence if most of an answer is the finest or the coarsest that can be given, Å, else nothing.
+
+    Examples
+    --------
+    >>> at_its_limit(12.0, 2.2, 22.6)
+    []
+    """
+    if median <= _AT_FINEST * finest:
+        return [
+            f"half of the molecule or more is at {finest:.3g} Å, two voxels of the map: it is resolved to that or "
+            "better, and no map with such voxels can show more"
+        ]
+    if median >= _AT_COARSEST * coarsest:
+        return [
+            f"half of the molecule or more is at {coarsest:.3g} Å, the coarsest that the model answers on this map: it "
+            "is resolved to that or worse, or the mask holds more than the molecule"
+        ]
+    return []

@@ -15,9 +15,10 @@ from emres.archive.scratch import Scratch
 from emres.archive.store import EntryGroup
 from emres.errors import MapError, UsageError
 from emres.estimators.side_by_side import side_by_side
-from emres.model.condition import condition_of
+from emres.model.condition import LENGTH, condition_of
 from emres.model.contract import Contract
 from emres.model.familiar import unfamiliar
+from emres.model.told import with_level
 from emres.run.masks import slabs
 from emres.run.prepare import DENSITY, NEEDED, PATTERN, prepare
 from emres.volume.background import background_power, trusted
@@ -25,9 +26,11 @@ from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.contrast import molecule_contrast
 from emres.volume.grid import Grid, Shape
+from emres.volume.local_power import LocalPower, local_power
 from emres.volume.local_window import default_window
 from emres.volume.masking import block_any
-from emres.volume.one_map_fsc import Levels, local_levels, shown_resolution, usual_noise
+from emres.volume.one_map_fsc import local_levels, shown_resolution
+from emres.volume.place_curves import PlaceCurves, place_curves
 from emres.volume.pyramid import Pyramid
 from emres.volume.resample import read_box
 from emres.volume.spectrum import CELL, SIDE, Spectra, mean_power, molecule_windows
@@ -39,6 +42,7 @@ Array = np.ndarray[Any, Any]
 REACH = SIDE + 2 * CELL
 _ROOM = REACH // CELL - 1
 _WIDTHS = (8, 64)  # voxels of a window, from and to
+_USUAL_VOXELS = 4.0  # resolution over voxel size, where nothing tells
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,11 @@ class Molecule:
         contrast = molecule_contrast(self.read, lambda box: read_box(self.needed, box), self.cells)
         return Spectra(self.working.voxel_size[0], inside, trusted(outside, inside), contrast, self.sampling)
 
-    def levels(self, noise: tuple[float, ...], resolution: float, finest: float) -> Levels:
-        """Return what the local power shows, in windows as wide as the dense local FSC has them.
+    def power(self, resolution: float, finest: float) -> LocalPower:
+        """Return the power round places, in windows as wide as the dense local FSC has them.
 
         Parameters
         ----------
-        noise : (43,) tuple of float
         resolution : float
             Å, of the whole map, about.
         finest : float
@@ -115,17 +118,27 @@ class Molecule:
         width = default_window(finest, resolution) / self.working.voxel_size[0]
         width = int(np.clip(4 * round(width / 4), *_WIDTHS))
         with side_by_side(torch.device("cpu")) as each:
-            return local_levels(self.read, self.cells, self.working.shape, noise, width, each)
+            return local_power(self.read, self.cells, self.working.shape, width, each)
 
-    def shown(self, spectra: Spectra, finest: float) -> Levels | None:
-        """Return what the local power shows of a map whose noise is known; None if it is not."""
-        if not any(spectra.outside):
-            return None
-        return self.levels(spectra.outside, shown_resolution(spectra), finest)
 
-    def usual(self, spectra: Spectra, reported: float, finest: float) -> Levels:
-        """Return what it shows of a map of a reported resolution, Å, if its noise is what it usually is."""
-        return self.levels(usual_noise(spectra, reported), reported, finest)
+def places_of(
+    molecule: Molecule, spectra: Spectra, resolution: float, finest: float
+) -> tuple[PlaceCurves, float | None]:
+    """Return the curves of a map's places, and the level that they show over its noise; None if that is not known.
+
+    Parameters
+    ----------
+    molecule : Molecule
+    spectra : Spectra
+        Its own.
+    resolution : float
+        Å, of the whole map, about.
+    finest : float
+        Voxel size of the map, Å.
+    """
+    power = molecule.power(resolution, finest)
+    shown = local_levels(power, spectra.outside).median if any(spectra.outside) else None
+    return place_curves(power, spectra), shown
 
 
 def prepare_for(
@@ -149,7 +162,7 @@ def prepare_for(
         Resolution of the whole map, Å. Noted of a net that is told: ``condition``, numbers; ``warnings``, sentences if
         the map is unlike its training.
     folder : path, optional
-        Of the net's bundle: where neither map nor authors tell how fine it is, the net is asked for a first guess.
+        Of the net's bundle, whose readers say how finely the map is resolved; without it nothing is read.
 
     Raises
     ------
@@ -160,7 +173,7 @@ def prepare_for(
     prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
     if contract.conditioned:
         condition = _tell(contract, scratch, working, source.grid(), reported=reported, folder=folder)
-        scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition, contract.familiar))
+        scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition[:LENGTH], contract.familiar))
 
 
 def _tell(
@@ -173,25 +186,23 @@ def _tell(
     folder: Path | str | None,
 ) -> Array:
     """Return what the net is told, and write the pattern if it is one that reads it."""
-    from emres.model.guess import guessed_resolution
+    from emres.model.whole_map import guessed_resolution, levels_read
 
     finest, molecule = max(grid.voxel_size), Molecule.prepared(scratch, working, grid.mean_voxel_size)
     spectra = molecule.spectra()
     if not contract.patterned:
         return condition_of(spectra, reported)
-    levels = molecule.shown(spectra, finest)
-    if levels is None and reported is not None:
-        levels = molecule.usual(spectra, reported, finest)
-    condition = condition_of(spectra, reported, None if levels is None else levels.median)
-    if levels is None and folder is not None:
-        # The level of the answer stays the net's own: a guess is good enough for what is finer and what is coarser.
-        guess = guessed_resolution(folder, contract, condition, working.voxel_size[0])
-        levels = None if guess is None else molecule.usual(spectra, guess, finest)
+    resolution = shown_resolution(spectra) if any(spectra.outside) else reported
+    if resolution is None and folder is not None:
+        resolution = guessed_resolution(folder, contract, condition_of(spectra), working.voxel_size[0])
+    curves, shown = places_of(molecule, spectra, resolution or _USUAL_VOXELS * working.voxel_size[0], finest)
+    condition = condition_of(spectra, reported, shown)
+    levels = None if folder is None else levels_read(folder, contract, condition, curves)
     pattern = scratch.create(PATTERN, working.shape, "float32")
     if levels is not None:
         for box in slabs(working):
             pattern[box.slices] = levels.pattern(box.start, box.shape)
-    return condition
+    return with_level(condition, levels)
 
 
 def inputs_of(contract: Contract) -> tuple[str, ...]:

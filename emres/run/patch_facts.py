@@ -5,7 +5,6 @@ They are kept in ``DATASET/patches.json`` beside the manifest: taken once a map,
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,22 +24,24 @@ from emres.errors import EmresError, MapError
 from emres.model.cut import CutPlan
 from emres.model.patch_source import MapFacts
 from emres.run.jobs import hash_of_facts
-from emres.run.map_spectra import REACH, Molecule
+from emres.run.map_spectra import REACH, Molecule, places_of
 from emres.run.masks import mask_slabs, slabs
+from emres.run.patch_curves import curves_path, write_curves
 from emres.run.patch_entries import check_row, density_pyramid, kinds_of
 from emres.run.prepare import bytes_in_memory, prepare
 from emres.volume.blocks import Box
 from emres.volume.contrast import PARTS, Contrast
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
-from emres.volume.one_map_fsc import Levels
+from emres.volume.one_map_fsc import shown_resolution
+from emres.volume.place_curves import PlaceCurves
 from emres.volume.spectrum import Spectra
 
 Array = np.ndarray[Any, Any]
 
 FILE = "patches.json"
 
-_FORMAT = 8
+_FORMAT = 9
 _SECONDS = 30.0  # of work that a kill may cost
 _MEMORY = 2**30  # bytes for the arrays of one map; above it they go to disk
 
@@ -61,8 +62,10 @@ def size_for(row: Row, cut: CutPlan | None) -> float | None:
     return None if cut is None or cut.voxel_size is None else cut.working_voxel_size(row.voxel_size)
 
 
-def take_facts(dataset: DataSet, row: Row, density: str, voxel_size: float | None = None) -> MapFacts:
-    """Prepare a map as it is prepared for a net, and keep its numbers alone.
+def take_facts(
+    dataset: DataSet, row: Row, density: str, voxel_size: float | None = None
+) -> tuple[MapFacts, PlaceCurves | None]:
+    """Prepare a map as it is prepared for a net, and return its numbers, and the curves of its places.
 
     Parameters
     ----------
@@ -92,12 +95,15 @@ def take_facts(dataset: DataSet, row: Row, density: str, voxel_size: float | Non
         raise MapError(f"{row.entry} cannot be normalised: {error.what}", got=error.got, cure="leave it out") from error
 
 
-def _facts(normalisation: Normalisation, molecule: Molecule, row: Row, finest: float) -> MapFacts:
+def _facts(
+    normalisation: Normalisation, molecule: Molecule, row: Row, finest: float
+) -> tuple[MapFacts, PlaceCurves | None]:
     spectra = molecule.spectra()
     if row.lattice:  # cubes of many maps have no neighbours
-        return MapFacts(normalisation, spectra)
-    usual = molecule.usual(spectra, row.reported, finest) if row.reported else None
-    return MapFacts(normalisation, spectra, molecule.shown(spectra, finest), usual)
+        return MapFacts(normalisation, spectra), None
+    resolution = shown_resolution(spectra) if any(spectra.outside) else row.reported or row.resolution
+    curves, shown = places_of(molecule, spectra, resolution, finest)
+    return MapFacts(normalisation, spectra, shown), curves
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def read_facts(dataset: DataSet) -> dict[str, MapFacts]:
             key: MapFacts(
                 Normalisation(**value["normalisation"]),
                 _spectra(value["spectra"]),
-                *(_levels(value[name]) for name in ("shown", "usual")),
+                value["shown"],
             )
             for key, value in found["maps"].items()
             if found["format_version"] == _FORMAT
@@ -144,27 +150,11 @@ def _contrast(found: dict[str, Any]) -> Contrast:
 
 
 def _record(facts: MapFacts) -> dict[str, Any]:
-    levels = {"shown": facts.shown, "usual": facts.usual}
     return {
         "normalisation": asdict(facts.normalisation),
         "spectra": asdict(facts.spectra),
-        **{name: None if found is None else _packed(found) for name, found in levels.items()},
+        "shown": facts.shown,
     }
-
-
-def _packed(levels: Levels) -> dict[str, Any]:
-    """Return levels as JSON values, to a tenth of a percent."""
-    values = base64.b64encode(levels.values.astype("<f2").tobytes()).decode()
-    shape = levels.values.shape
-    return {"values": values, "shape": shape, "start": levels.start, "step": levels.step, "median": levels.median}
-
-
-def _levels(found: dict[str, Any] | None) -> Levels | None:
-    if found is None:
-        return None
-    values = np.frombuffer(base64.b64decode(found["values"]), dtype="<f2").reshape(found["shape"]).astype(np.float32)
-    z, y, x = found["start"]
-    return Levels(values, (z, y, x), found["step"], found["median"])
 
 
 def gather_facts(
@@ -202,10 +192,13 @@ def gather_facts(
             size = size_for(row, cut)
             for density in row.densities:
                 key = facts_key(dataset, row, density, size)
-                if key not in facts:
+                if key not in facts or not (row.lattice or curves_path(dataset, key).exists()):
                     if report is not None:
                         report(row.entry)
-                    facts[key] = take_facts(dataset, row, density, size)
+                    facts[key], curves = take_facts(dataset, row, density, size)
+                    if curves is not None:
+                        with suppress(OSError, EmresError):  # a place that cannot be written is read all the same
+                            write_curves(dataset, row, key, curves, facts[key].spectra.voxel_size)
             if len(facts) > known and time.monotonic() > written + _SECONDS:
                 _write_facts(dataset, facts)
                 written, known = time.monotonic(), len(facts)

@@ -121,7 +121,7 @@ class _Facts(Mapping[str, MapFacts]):
             size = size_for(self._row, self._opener.cut)
             key = facts_key(self._opener.dataset, self._row, density, size)
             if key not in self._opener.facts:
-                self._opener.facts[key] = take_facts(self._opener.dataset, self._row, density, size)
+                self._opener.facts[key], _ = take_facts(self._opener.dataset, self._row, density, size)
             self._found[density] = self._opener.facts[key]
         return self._found[density]
 

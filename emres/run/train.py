@@ -18,7 +18,6 @@ from emres.run.train_bundle import contract_for, fresh_net, provenance, write_mo
 from emres.run.train_config import Training
 from emres.run.train_data import (
     dataset_hash,
-    learn_levels,
     training_conditions,
     training_stream,
     validation_stream,
@@ -27,6 +26,7 @@ from emres.run.train_files import CHECKPOINT, NoFiles, TrainFiles, read_checkpoi
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from emres.model.contract import Contract
     from emres.model.loader import PatchStream
@@ -82,8 +82,12 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
     stream = training_stream(dataset, plan)
     state, contract = _begin(training, plan, dataset, stream, found, ranks)
     resumed = state.step
+    if getattr(state.net, "patterned", False):
+        from emres.run.train_readers import read_maps
+
+        read_maps(state.net, stream)
     feed = Feed(stream, plan, ranks, training.threads, training.workers)
-    validation = _validation(dataset, plan, contract, ranks)
+    validation = _validation(dataset, plan, contract, ranks, state.net)
     files = TrainFiles(training.to, about, tell, lambda state: validation.shown(state.average))
     if ranks.first and not resumed:
         files.checkpoint(state)  # a folder that cannot be written is found out now
@@ -145,7 +149,9 @@ def _begin(
     net = fresh_net(plan, dataset.side("train"))
     contract = contract_for(plan, net, training.to.name)
     if found is None and contract.conditioned:
-        learn_levels(net, stream, plan)
+        from emres.run.train_readers import learn_readers
+
+        learn_readers(net, stream, plan)
     state = TrainState(net.to(ranks.device), plan.weight_decay)
     if found is not None:
         state.restore(found)
@@ -153,13 +159,17 @@ def _begin(
     return state, contract
 
 
-def _validation(dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks) -> Validation:
+def _validation(dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks, net: nn.Module) -> Validation:
     """Cut the patches to look at, once."""
     import itertools
 
     from emres.model.validation import Validation
 
     stream, rows = validation_stream(dataset, plan), len(dataset.side("validation"))
+    if stream is not None and getattr(net, "patterned", False):
+        from emres.run.train_readers import read_maps
+
+        read_maps(net, stream)
     mine = () if stream is None else stream.batches(ranks.rank, ranks.size)
     return Validation(list(itertools.chain(mine)), rows, contract, ranks)
 

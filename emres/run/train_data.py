@@ -12,7 +12,7 @@ import numpy as np
 from emres.archive.manifest import SPLITS, DataSet, Row
 from emres.archive.store import Store
 from emres.model.augment import Augmentation
-from emres.model.condition import blind
+from emres.model.condition import LENGTH, blind
 from emres.model.contract import working_voxel_size
 from emres.model.patch_source import Source
 from emres.model.train_plan import TrainPlan
@@ -24,12 +24,7 @@ from emres.run.patches import patch_stream
 from emres.volume.density import Normalisation, RunningStatistics
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from emres.model.level_fit import WholeMap
     from emres.model.loader import PatchStream
-
-_LEVEL_STEPS = 1500
 
 
 def training_stream(dataset: DataSet, plan: TrainPlan) -> PatchStream:
@@ -132,35 +127,6 @@ class ScaledDataSet:
         return replace(found, facts=facts)
 
 
-def learn_levels(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
-    """Teach a net that is told of whole maps how fine they are: the median of their targets."""
-    from emres.model.level_fit import fit_levels, level_examples
-
-    maps = level_maps(stream)
-    conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
-    levels = np.array([one.level for one in maps])[of]
-    steps = min(plan.steps, _LEVEL_STEPS) if plan.level_steps is None else plan.level_steps
-    fit_levels(net.film.level, conditions, levels, steps, plan.seed)  # type: ignore[union-attr, arg-type]
-
-
-def level_maps(stream: PatchStream) -> list[WholeMap]:
-    """Return the maps that patches are cut from; as long as there are others, without those of partly capped targets.
-
-    A capped voxel says no more than that it is no finer: a median with some of them in it is too coarse.
-    """
-    from emres.model.level_fit import WholeMap
-
-    opened = stream.opener.open()
-    found: list[WholeMap] = []
-    capped: list[WholeMap] = []
-    for number, row in enumerate(stream.opener.rows):
-        source = opened.source(number)
-        for density in row.densities:
-            one = WholeMap(row.entry, density, source.facts[density], source.reported, source.finest, row.resolution)
-            (found if source.coarsest < source.valid[1] else capped).append(one)
-    return found or capped
-
-
 def training_conditions(stream: PatchStream, most: int = 2000) -> np.ndarray:
     """Return what nets are told of the maps of training patches, but for a reported resolution: (patches, LENGTH)."""
     from emres.model.epoch import draw_patches, plan_visits
@@ -172,7 +138,7 @@ def training_conditions(stream: PatchStream, most: int = 2000) -> np.ndarray:
     for visit in visits[:most]:
         source = opened.source(visit.row)
         specs = draw_patches(visit, stream.opener.rows[visit.row], opened.cells, epoch)
-        found += [told_of(source, spec, stream.cut)[0] for spec in itertools.islice(specs, each)]
+        found += [told_of(source, spec, stream.cut)[0][:LENGTH] for spec in itertools.islice(specs, each)]
     return blind(np.stack(found))
 
 

@@ -29,7 +29,7 @@ def net() -> ConditionedUNet:
 
 @pytest.fixture
 def condition() -> torch.Tensor:
-    return torch.randn(1, LENGTH, generator=torch.Generator().manual_seed(5))
+    return torch.randn(1, LENGTH + 1, generator=torch.Generator().manual_seed(5))
 
 
 def answer(net: ConditionedUNet, density: np.ndarray, condition: torch.Tensor) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_folding_the_normalisation_changes_nothing(
 
 
 def test_every_map_of_a_batch_heeds_its_own_condition(net: ConditionedUNet) -> None:
-    density, conditions = torch.randn(1, 1, 16, 16, 16), torch.randn(2, LENGTH)
+    density, conditions = torch.randn(1, 1, 16, 16, 16), torch.randn(2, LENGTH + 1)
     both = net(density.expand(2, -1, -1, -1, -1), condition=conditions)
     for k in range(2):
         torch.testing.assert_close(both[k : k + 1], net(density, condition=conditions[k : k + 1]), atol=1e-5, rtol=1e-4)
@@ -91,9 +91,9 @@ def test_an_answer_begins_at_the_level_and_follows_the_pattern() -> None:
     net = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2).eval()
     torch.nn.init.zeros_(net.head.weight)
     torch.nn.init.zeros_(net.head.bias)
-    density, pattern, told = torch.randn(2, 1, 8, 8, 8), 0.1 * torch.randn(2, 1, 8, 8, 8), torch.randn(2, LENGTH)
+    density, pattern, told = torch.randn(2, 1, 8, 8, 8), 0.1 * torch.randn(2, 1, 8, 8, 8), torch.randn(2, LENGTH + 1)
     found = net(density, condition=told, pattern=pattern)[:, :1]
-    torch.testing.assert_close(found, net.level(told).view(2, 1, 1, 1, 1) + pattern)
+    torch.testing.assert_close(found, told[:, LENGTH].view(2, 1, 1, 1, 1) + pattern)
 
 
 def test_the_default_is_small_enough_to_ship() -> None:
@@ -106,4 +106,4 @@ def test_a_net_that_is_told_nothing_refuses(net: ConditionedUNet) -> None:
     with pytest.raises(UsageError, match="whole map"):
         net(torch.zeros(1, 1, 8, 8, 8))
     with pytest.raises(UsageError, match="multiples of 4"):
-        net(torch.zeros(1, 1, 8, 8, 10), condition=torch.zeros(1, LENGTH))
+        net(torch.zeros(1, 1, 8, 8, 10), condition=torch.zeros(1, LENGTH + 1))

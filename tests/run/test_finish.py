@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emres.run.finish import far_from_reported
+from emres.run.finish import at_its_limit, far_from_reported
 from emres.run.single import predict_input
 
 EMBEDDED = Path(__file__).parents[2] / "emres/archive/embedded/structures/EMD-6824/map/emd_6824.map.gz"
@@ -28,3 +28,16 @@ def test_a_prediction_that_was_told_nonsense_says_so(tmp_path: Path) -> None:
     """EMD-6824 is a map of 5.8 Å on voxels of 2.6 Å: nothing is finer than two of them."""
     facts = predict_input(str(EMBEDDED), output=tmp_path / "out.mrc", resolution=2.0)
     assert any("times the reported 2 Å" in sentence for sentence in facts["warnings"])
+
+
+@pytest.mark.parametrize(("median", "says"), [(22.6, "22.6 Å, the coarsest"), (2.21, "2.2 Å, two voxels")])
+def test_an_answer_at_a_limit_is_said_to_be_that_or_beyond(median: float, says: str) -> None:
+    [sentence] = at_its_limit(median, 2.2, 22.6)
+    assert says in sentence
+    assert at_its_limit(20.0, 2.2, 22.6) == []
+
+
+def test_a_map_whose_voxels_are_too_coarse_says_so(tmp_path: Path) -> None:
+    """EMD-3197 has voxels of 11.4 Å."""
+    facts = predict_input(str(EMBEDDED.parents[2] / "EMD-3197/map/emd_3197.map.gz"), output=tmp_path / "out.mrc")
+    assert any("22.8 Å, two voxels of the map" in sentence for sentence in facts["warnings"])

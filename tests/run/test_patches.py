@@ -153,7 +153,7 @@ def test_normalisation_is_what_inference_gives(tmp_path: Path) -> None:
     scratch = MemoryScratch()
     working = grid.resampled(1.5)
     prepare(source, mask_slabs(source, "auto"), working, scratch, reach=8)
-    facts = take_facts(dataset, row, "map", 1.5)
+    facts, _ = take_facts(dataset, row, "map", 1.5)
     assert {"centre": facts.normalisation.centre, "scale": facts.normalisation.scale} == scratch.notes()
     # and so are the voxels, but for the shorter memory of a windowed sinc
     found = patches(dataset, side=16, count=12, voxel_size=1.5, seed=1).compute()
@@ -168,7 +168,7 @@ def test_normalisation_is_what_inference_gives(tmp_path: Path) -> None:
 def test_a_sharpened_patch_is_scaled_as_the_sharpened_map_would_be(fresh: DataSet) -> None:
     values, mask = np.asarray(entry_of(fresh).array()[...]), whole_mask(entry_of(fresh).pyramid(), "auto", None)
     before = robust_statistics(values, mask).scale
-    facts = take_facts(fresh, fresh.rows[0], "map")
+    facts, _ = take_facts(fresh, fresh.rows[0], "map")
     for b_factor in (-60.0, 60.0):
         after = robust_statistics(filtered(values, b_factor, 1.06, 3.2), mask).scale
         assert rms_gain(facts.spectra, b_factor, 3.2) == pytest.approx(after / before, rel=0.1)

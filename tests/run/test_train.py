@@ -272,7 +272,7 @@ def test_a_conditioned_net_goes_on_with_the_level_that_it_learnt_first(
         patched.setattr(TrainFiles, "checkpoint", cut)
         with pytest.raises(Power):
             trained(kept, tmp_path / "net", **CONDITIONED)
-    monkeypatch.setattr("emres.run.train.learn_levels", None)  # it is not learnt again
+    monkeypatch.setattr("emres.run.train_readers.learn_readers", None)  # it is not learnt again
     assert trained(kept, tmp_path / "net", **CONDITIONED)["resumed"] == step
     assert_same(tmp_path / "net", tmp_path / "calm")
 

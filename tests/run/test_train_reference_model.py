@@ -67,9 +67,11 @@ def test_models_become_a_model_that_states_what_it_was_measured_on(
 def ablated(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What levels are read from is measured, and noted for the card."""
     model = work / "emres-reference"
-    monkeypatch.setattr(sys, "argv", ["ablate", str(work / "set"), "--into", str(model), "--steps", "2"])
+    arguments = ["ablate", str(work / "set"), "--into", str(model), "--steps", "2", "--place-steps", "2"]
+    monkeypatch.setattr(sys, "argv", arguments)
     runpy.run_path(str(ABLATIONS), run_name="__main__")
-    table = open_bundle(model).contract.training["error of levels, Å, validation side"]
-    assert set(table) >= {"all", "spectrum alone"}
-    assert set(table["all"]) == {"averages, blind", "averages, told", "deposits, blind", "deposits, told"}
-    assert all(error >= 0 for row in table.values() for error in row.values())
+    for what, left_out in (("levels", "spectrum alone"), ("readers of places", "nothing of the place")):
+        table = open_bundle(model).contract.training[f"error of {what}, Å, validation side"]
+        assert set(table) >= {"all", left_out}
+        assert set(table["all"]) == {"averages, blind", "averages, told", "deposits, blind", "deposits, told"}
+        assert all(error >= 0 for row in table.values() for error in row.values())

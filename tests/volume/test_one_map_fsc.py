@@ -8,11 +8,13 @@ from scipy import fft
 from scipy.stats import spearmanr
 
 from emres.estimators.fsc import dense_fsc
-from emres.volume import one_map_fsc
+from emres.volume import local_power as local_power_module
 from emres.volume.blocks import Box
+from emres.volume.levels import Levels
+from emres.volume.local_power import local_power
 from emres.volume.local_window import default_window
 from emres.volume.masking import block_any
-from emres.volume.one_map_fsc import Levels, local_levels, shown_resolution, usual_noise
+from emres.volume.one_map_fsc import local_levels, shown_resolution
 from emres.volume.spectrum import SHELLS, Spectra
 
 SIDE, WIDTH = 96, 24
@@ -64,7 +66,7 @@ def two_plateaus(halves: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.
 
 
 def levels_of(volume: np.ndarray, ball: np.ndarray, noise: tuple[float, ...] = WHITE) -> Levels:
-    return local_levels(reader(volume), block_any(ball, 8), volume.shape, noise, WIDTH)
+    return local_levels(local_power(reader(volume), block_any(ball, 8), volume.shape, WIDTH), noise)
 
 
 def resolution(levels: Levels, shape: tuple[int, int, int]) -> np.ndarray:
@@ -134,7 +136,7 @@ def test_fewer_windows_say_the_same(
     """Of a large map they lie further apart, so that memory is bounded."""
     volume, ball = two_plateaus
     many = levels_of(volume, ball)
-    monkeypatch.setattr(one_map_fsc, "_PLACES", 512)
+    monkeypatch.setattr(local_power_module, "_PLACES", 512)
     few = levels_of(volume, ball)
     assert few.values.size < many.values.size / 4
     change = resolution(few, volume.shape)[ball] / resolution(many, volume.shape)[ball]
@@ -154,13 +156,6 @@ def test_spectra_show_the_resolution_of_the_whole() -> None:
     signal = tuple(np.where(np.arange(SHELLS) < 16, 3.0, 1.0))
     assert shown_resolution(Spectra(2.0, signal, WHITE)) == pytest.approx(48 * 2.0 / 16 / 1.15)
     assert shown_resolution(Spectra(2.0, tuple(3 * np.array(WHITE)), WHITE)) == pytest.approx(4.0 / 1.15)
-
-
-def test_usual_noise_is_three_quarters_of_the_power_at_the_resolution_and_all_of_it_beyond() -> None:
-    noise = usual_noise(Spectra(1.5, (2.0,) * SHELLS), 6.0)
-    assert noise[12] == pytest.approx(1.5)
-    assert noise[42] == pytest.approx(2.0, rel=1e-3)
-    assert noise[0] < 0.01
 
 
 def test_windows_are_as_wide_as_those_of_the_dense_fsc() -> None:

@@ -1,0 +1,146 @@
+"""What reads whole maps and their places learns first; then it reads the maps that patches are cut from, once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from emres.archive.manifest import Row
+from emres.errors import UsageError
+from emres.model.augment import Augmentation
+from emres.model.level_fit import WholeMap, fit_levels, level_examples
+from emres.model.patch_source import MapFacts, Source
+from emres.model.place import PlaceReader, read_places
+from emres.model.place_fit import PLACES, PlaceExamples, fit_places
+from emres.model.told import told_condition
+from emres.model.train_plan import TrainPlan
+from emres.run.patch_curves import curves_path, read_curves
+from emres.run.patch_facts import facts_key, size_for
+from emres.run.patch_sources import DataSetOpener
+from emres.volume.levels import Levels
+from emres.volume.place_curves import PlaceCurves
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from emres.model.loader import PatchStream
+
+Array = np.ndarray[Any, Any]
+
+_LEVEL_STEPS, _PLACE_STEPS = 1500, 4000
+_FEWEST = 8  # places of a map that it is worth learning from
+
+
+def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
+    """Teach a net that is told of whole maps how fine they are, as a whole and round each place.
+
+    Raises
+    ------
+    UsageError
+        If there is no whole map to learn from.
+    StoreError
+        If what was kept of a map is damaged.
+    """
+    maps = level_maps(stream)
+    conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
+    levels = np.array([one.level for one in maps])[of]
+    fit_levels(net.film.level, conditions, levels, _steps(plan, _LEVEL_STEPS), plan.seed)  # type: ignore[union-attr, arg-type]
+    examples = place_examples(stream, maps, plan.seed)
+    usable = np.array([one is not None for one in examples])
+    if not usable.any():
+        raise UsageError(
+            f"{plan.architecture} learns from whole maps",
+            got=f"{len(maps)} maps without {_FEWEST} places that have a target which was not capped",
+            cure="train another architecture, such as compact_unet",
+        )
+    reader: PlaceReader = net.film.places  # type: ignore[union-attr, assignment]
+    number, some = np.cumsum(usable) - 1, usable[of]
+    kept = [one for one in examples if one is not None]
+    fit_places(reader, kept, conditions[some], number[of[some]], _steps(plan, _PLACE_STEPS), plan.seed)
+
+
+def _steps(plan: TrainPlan, most: int) -> int:
+    return min(plan.steps, most) if plan.level_steps is None else plan.level_steps
+
+
+def level_maps(stream: PatchStream) -> list[WholeMap]:
+    """Return the maps that patches are cut from; as long as there are others, without those of partly capped targets.
+
+    A capped voxel says no more than that it is no finer: a median with some of them in it is too coarse.
+    """
+    found: list[WholeMap] = []
+    capped: list[WholeMap] = []
+    for row, source, density, key in _maps(stream):
+        facts = source.facts[density]
+        one = WholeMap(row.entry, density, facts, source.reported, source.finest, row.resolution, key)
+        (found if source.coarsest < source.valid[1] else capped).append(one)
+    return found or capped
+
+
+def place_examples(stream: PatchStream, maps: list[WholeMap], seed: int) -> list[PlaceExamples | None]:
+    """Return some places of every map; None of one that has few with a target that was not capped."""
+    opener = stream.opener
+    assert isinstance(opener, DataSetOpener)
+    valid = {key: source.valid for _, source, _, key in _maps(stream)}
+    return [_examples(opener, one, valid[one.key], np.random.default_rng([seed, k])) for k, one in enumerate(maps)]
+
+
+def _examples(
+    opener: DataSetOpener, one: WholeMap, valid: tuple[float, float], rng: np.random.Generator
+) -> PlaceExamples | None:
+    if not curves_path(opener.dataset, one.key).exists():  # cubes of many maps
+        return None
+    curves, target = read_curves(opener.dataset, one.key)
+    usable = np.flatnonzero(curves.inside & (target > valid[0]) & (target < valid[1]))
+    if len(usable) < _FEWEST:
+        return None
+    chosen = np.sort(rng.permutation(usable)[:PLACES])
+    levels = np.log(target[chosen] / one.facts.spectra.voxel_size).astype(np.float32)
+    return PlaceExamples(curves.values[chosen], levels)
+
+
+def read_maps(net: nn.Module, stream: PatchStream) -> None:
+    """Have a net read the maps that patches are cut from: without the reported resolution, and with it.
+
+    Raises
+    ------
+    StoreError
+        If what was kept of a map is damaged.
+    """
+    opener = stream.opener
+    assert isinstance(opener, DataSetOpener)
+    readers = copy.deepcopy(net.film).cpu().eval()  # type: ignore[union-attr]
+    for row, source, density, key in _maps(stream):
+        facts = source.facts[density]
+        curves = None if row.lattice else read_curves(opener.dataset, key)[0]
+        blind, told = (_read(readers, _told(facts, source, share), curves) for share in (0.0, 1.0))
+        opener.facts[key] = replace(facts, read=(blind, told))
+
+
+def _told(facts: MapFacts, source: Source, share: float) -> Array:
+    return told_condition(facts, source.reported, source.finest, Augmentation(told=share), 0)
+
+
+def _read(readers: Any, condition: Array, curves: PlaceCurves | None) -> Levels:
+    """Return what is read of a map; of cubes, which have no places, the level of all alike."""
+    if curves is not None:
+        return read_places(readers.places, condition, curves)
+    with torch.inference_mode():
+        level = float(readers.level(torch.from_numpy(condition)[None]))
+    return Levels(np.full((1, 1, 1), level, dtype=np.float32), (0, 0, 0), 1, level)
+
+
+def _maps(stream: PatchStream) -> Iterator[tuple[Row, Source, str, str]]:
+    """Yield the row, the open entry, the density and the key of the facts of every map."""
+    opener = stream.opener
+    assert isinstance(opener, DataSetOpener)
+    opened = opener.open()
+    for number, row in enumerate(opener.rows):
+        source = opened.source(number)
+        for density in row.densities:
+            yield row, source, density, facts_key(opener.dataset, row, density, size_for(row, opener.cut))

@@ -1,0 +1,67 @@
+"""Local resolution on a lattice of places, and what it is between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from emres.volume.grid import Shape
+from emres.volume.resample import apply_matrices
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Natural logarithm of the local resolution in voxels, on a lattice.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32 or float16
+    start : (z, y, x)
+        Voxel of the first of them.
+    step : int
+        Voxels from one to the next.
+    median : float
+        In the molecule.
+    """
+
+    values: Array
+    start: Shape
+    step: int
+    median: float
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all is the same, to the last bit."""
+        if not isinstance(other, Levels):
+            return NotImplemented
+        mine, theirs = ((found.start, found.step, found.median) for found in (self, other))
+        return mine == theirs and np.array_equal(self.values, other.values)
+
+    def pattern(self, starts: Sequence[float], shape: Shape) -> Array:
+        """Return how far the voxels of a box, from any place in a volume on, are from the median: linear between.
+
+        Parameters
+        ----------
+        starts : three of float
+            Voxel, or place between voxels, where the box begins.
+        shape : (z, y, x)
+
+        Returns
+        -------
+        (z, y, x) float32
+            Beyond the lattice what is nearest goes on.
+        """
+        z, y, x = (
+            _interpolation(n, m, a - first, self.step)
+            for n, m, a, first in zip(shape, self.values.shape, starts, self.start, strict=True)
+        )
+        return np.asarray(apply_matrices(self.values.astype(np.float32) - np.float32(self.median), (z, y, x)))
+
+
+def _interpolation(n: int, m: int, start: float, step: int) -> Array:
+    at = np.clip((start + np.arange(n)) / step, 0, m - 1)
+    return np.asarray(np.maximum(1 - np.abs(at[:, None] - np.arange(m)), 0), dtype=np.float32)

@@ -1,0 +1,92 @@
+"""A reader of places finds where the signal of each ends, from what differs between it and its map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from emres.model.condition import LENGTH, condition_of
+from emres.model.place import PlaceReader, read_places
+from emres.model.place_fit import PlaceExamples, fit_places
+from emres.volume.place_curves import FREQUENCIES, LOGS, PlaceCurves
+from emres.volume.spectrum import SHELLS, SIDE, Spectra
+
+NOISE = (1.0,) * SHELLS
+
+
+def signal_to(level: float, frequency: np.ndarray) -> np.ndarray:
+    """Power, over noise of 1, of a map whose signal ends at a level: log(resolution in voxels)."""
+    return 1 + np.exp(-np.clip(8 * (frequency * np.exp(level) - 1), -6, 20)) / 3
+
+
+def condition_at(level: float) -> np.ndarray:
+    return condition_of(Spectra(1.0, tuple(signal_to(level, np.arange(SHELLS) / SIDE)), NOISE))
+
+
+def curves_at(levels: np.ndarray, of_map: float) -> np.ndarray:
+    whole = np.log(signal_to(of_map, np.exp(LOGS)))
+    here = np.stack([np.log(signal_to(level, np.exp(LOGS))) - whole for level in levels])
+    return np.stack([here, here / 2], axis=1).astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def reader() -> PlaceReader:
+    """One that learnt from maps of 3.5 to 7 voxels, whose places differ."""
+    rng, maps, told = np.random.default_rng(4), [], []
+    for of_map in rng.uniform(np.log(3.5), np.log(7), 60):
+        levels = of_map + rng.uniform(-0.25, 0.25, 20)
+        maps.append(PlaceExamples(curves_at(levels, of_map), levels.astype(np.float32)))
+        told.append(condition_at(of_map))
+    torch.manual_seed(1)
+    reader = PlaceReader()
+    fit_places(reader, maps, np.stack(told), np.arange(60), 150, seed=1)
+    return reader.eval()
+
+
+def found(reader: PlaceReader, levels: np.ndarray, of_map: float) -> np.ndarray:
+    count = len(levels)
+    places = np.stack([np.zeros(count), np.zeros(count), np.arange(count)], axis=1).astype(np.int16)
+    curves = PlaceCurves(curves_at(levels, of_map), places, np.ones(count, dtype=bool), (1, 1, count), (0, 0, 0), 6)
+    return read_places(reader, condition_at(of_map), curves).values[0, 0].astype(np.float64)
+
+
+@pytest.mark.parametrize("voxels", [4.0, 6.0])
+def test_it_finds_the_level_of_each_place(reader: PlaceReader, voxels: float) -> None:
+    levels = np.log(voxels) + np.array([-0.2, 0.0, 0.2])
+    np.testing.assert_allclose(found(reader, levels, np.log(voxels)), levels, atol=0.12)
+
+
+def test_the_same_place_in_a_finer_map_stays_what_it_is(reader: PlaceReader) -> None:
+    """Curves are relative to the map's: both are needed, and both are read."""
+    level = np.array([np.log(5.0)])
+    finer, coarser = (found(reader, level, of_map)[0] for of_map in (np.log(4.3), np.log(5.8)))
+    assert abs(finer - coarser) < 0.12
+
+
+def test_places_are_read_one_by_one(reader: PlaceReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.log(5.0) + np.linspace(-0.2, 0.2, 7)
+    together = found(reader, levels, np.log(5.0))
+    monkeypatch.setattr("emres.model.place._AT_ONCE", 2)
+    np.testing.assert_allclose(found(reader, levels, np.log(5.0)), together, atol=2e-3)
+
+
+def test_members_differ_and_their_mean_is_the_answer(reader: PlaceReader) -> None:
+    condition, places = torch.from_numpy(condition_at(1.5))[None], torch.zeros(1, 3, 2, FREQUENCIES)
+    each = reader.each(condition, places)
+    assert each.std(0).min() > 0
+    torch.testing.assert_close(reader(condition, places), each.mean(0))
+
+
+def test_the_same_seed_learns_the_same_and_nothing_learns_later() -> None:
+    rng = np.random.default_rng(0)
+    maps = [PlaceExamples(rng.normal(size=(9, 2, FREQUENCIES)).astype(np.float16), np.ones(9, np.float32))] * 3
+    told, weights = rng.normal(size=(6, LENGTH)).astype(np.float32), []
+    for seed in (1, 1, 2):
+        torch.manual_seed(0)
+        one = PlaceReader()
+        fit_places(one, maps, told, np.arange(6) % 3, 2, seed)
+        assert not any(weight.requires_grad for weight in one.parameters())
+        weights.append(one.members[0].first.weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])

@@ -1,0 +1,85 @@
+"""What is kept of the places of a data set's maps, and what a net that is told of whole maps makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emres.archive.manifest import DataSet
+from emres.errors import StoreError
+from emres.model.condition import LENGTH
+from emres.model.conditioned import ConditionedUNet
+from emres.model.train_plan import TrainPlan
+from emres.run.patch_curves import FOLDER, read_curves
+from emres.run.patch_facts import FILE, facts_key, size_for
+from emres.run.patch_sources import DataSetOpener
+from emres.run.train_data import training_stream
+from emres.run.train_readers import learn_readers, level_maps, place_examples, read_maps
+from tests.run.toy_dataset import toy_dataset
+
+PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2).settled()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> DataSet:
+    return toy_dataset(tmp_path / "set", 2)
+
+
+def keys(dataset: DataSet) -> list[str]:
+    opener = training_stream(dataset, PLAN).opener
+    assert isinstance(opener, DataSetOpener)
+    return [
+        facts_key(dataset, row, density, size_for(row, opener.cut)) for row in opener.rows for density in row.densities
+    ]
+
+
+def test_places_lie_in_the_molecule_with_the_target_there(kept: DataSet) -> None:
+    row = kept.side("train")[0]
+    curves, target = read_curves(kept, keys(kept)[0])
+    assert curves.values.shape == (len(target), 2, 44)
+    assert np.isfinite(curves.values).all()
+    found = target[curves.inside & (target > 0)]
+    assert len(found) >= 8
+    assert np.median(found) == pytest.approx(row.resolution, rel=0.05)
+
+
+def test_curves_that_are_gone_are_taken_again_and_the_same(kept: DataSet) -> None:
+    key = keys(kept)[0]
+    before, _ = read_curves(kept, key)
+    for path in (kept.folder / FOLDER).iterdir():
+        path.unlink()
+    training_stream(kept, PLAN)
+    again, _ = read_curves(kept, key)
+    np.testing.assert_array_equal(again.values, before.values)
+
+
+def test_damaged_curves_are_told_with_the_cure(kept: DataSet) -> None:
+    key = keys(kept)[0]
+    for path in (kept.folder / FOLDER).iterdir():
+        path.write_bytes(b"PK damaged")
+    with pytest.raises(StoreError, match=f"missing or damaged.*remove .*{FILE}"):
+        read_curves(kept, key)
+
+
+def test_readers_learn_and_their_levels_reach_every_patch(kept: DataSet) -> None:
+    torch.manual_seed(0)
+    net, stream = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2), training_stream(kept, PLAN)
+    before = net.film.places.members[0].first.weight.clone()
+    learn_readers(net, stream, PLAN)
+    assert not torch.equal(net.film.places.members[0].first.weight, before)
+    read_maps(net, stream)
+    batch = next(iter(stream))
+    assert batch.condition.shape[1] == LENGTH + 1
+    assert (batch.condition[:, LENGTH] != 0).all()
+    assert (batch.pattern.flatten(1).std(1) > 0).any()
+
+
+def test_examples_are_of_voxels_that_count(kept: DataSet) -> None:
+    stream = training_stream(kept, PLAN)
+    maps = level_maps(stream)
+    for one, found in zip(maps, place_examples(stream, maps, 0), strict=True):
+        assert found is not None
+        assert np.abs(found.levels - one.level).max() < 0.2  # the target of a toy differs by a tenth
