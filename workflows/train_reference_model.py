@@ -27,8 +27,8 @@ ABOUT = (
     "axis of frequency, round every place of the molecule and of the map as a whole: where the local power stops to "
     "differ from place to place (signal does, noise does not), where it comes down to the noise beside the molecule "
     "if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is told. These "
-    "learn from whole maps before any patch is seen; the U-Net adds what they miss, from the density itself, and how far off "
-    "the answer may be. `workflows/train_reference_model.py` makes the like from atomic models."
+    "learn from whole maps before any patch is seen; the U-Net adds what they miss, from the density itself, and how "
+    "far off the answer may be. `workflows/train_reference_model.py` makes the like from atomic models."
 )
 LIMITS = (
     "Weakest beyond some 10 Å, and where the map is masked or cropped and nothing is told. Crystals, tomograms, fibres "
