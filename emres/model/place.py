@@ -19,7 +19,7 @@ from emres.volume.place_curves import PlaceCurves
 Array = np.ndarray[Any, Any]
 
 _MEMBERS, _CHANNELS = 3, 32
-_AT_ONCE = 4096  # places
+_AT_ONCE = 512  # places: what a cache holds is read in a third of the time
 
 
 class PlaceReader(nn.Module):
