@@ -20,7 +20,7 @@ from emres.archive.store import Store
 from emres.model.bundle import build_net, save_bundle
 from emres.model.contract import LOG_VOXELS, read_contract
 from emres.run.batch import BatchPlan, run_batch
-from emres.run.cluster_local import KEPT_MEMORY
+from emres.run.cluster_local import KEEPING_MEMORY
 
 COUNTS = {"small": (4,), "full": (100, 1000), "large": (100, 1000, 10_000)}
 SIDE, VOXEL_SIZE = 16, 4.0
@@ -37,7 +37,7 @@ def measure(size: str) -> list[Row]:
         folder = Path(name)
         model, names = null_model(folder / "null"), copies(folder / "store", 1 + sum(COUNTS[size]))
         # As emres.connect starts its workers, but for the threads.
-        dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEPT_MEMORY.items()})
+        dask.config.set(KEEPING_MEMORY)
         cluster = LocalCluster(n_workers=1, threads_per_worker=THREADS, processes=True, dashboard_address=None)
         with cluster, Client(cluster) as client:
             plan = BatchPlan(Store(folder / "store"), str(model), mask="none", device="cpu")

@@ -14,6 +14,7 @@ import numpy as np
 
 from emres.errors import UsageError
 from emres.volume.contrast import NUMBERS
+from emres.volume.place_curves import log_power
 from emres.volume.spectrum import NYQUIST, Spectra
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ CONTRAST = KNOWN + 3
 LENGTH = CONTRAST + NUMBERS + 5
 SHOWN, TOLD = LENGTH - 4, LENGTH - 2  # where a level stands, and behind it whether it is there
 USUAL_RATIO = 4.0  # reported resolution over voxel size: what is told is the logarithm over this
-_FLOOR = 1e-9  # power, relative to the density's mean square: less is nothing
 _SCALE = 4.0  # of natural logarithms of power, so that all numbers are of order one
 _USUAL_VOXEL_SIZE = 1.5
 
@@ -76,7 +76,7 @@ def condition_of(spectra: Spectra, reported: float | None = None, shown: float |
 
 
 def _logs(power: tuple[float, ...]) -> Array:
-    return np.asarray(np.log(np.maximum(power[1 : NYQUIST + 1], _FLOOR)) / _SCALE)
+    return log_power(np.array(power[1 : NYQUIST + 1])) / _SCALE
 
 
 def _level(reported: float, voxel_size: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emres.errors import EmresError
-from emres.run.cluster_local import KEPT_MEMORY
+from emres.run.cluster_local import KEEPING_MEMORY
 from emres.run.cluster_local import cores as cores
 from emres.run.cluster_local import free_memory as free_memory
 from emres.run.cluster_local import local_workers as local_workers
@@ -21,7 +21,7 @@ _SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.comm.timeouts.connect": "30s",
     "distributed.worker.daemon": True,
-    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEPT_MEMORY.items()},
+    **KEEPING_MEMORY,
 }
 
 
