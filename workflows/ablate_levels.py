@@ -147,15 +147,13 @@ def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
     told = np.stack([one.told(Augmentation(told=1.0), 0) for one in others])
     table = {}
     for name, variant in PLACE_READERS.items():
-        some = [k for k, one in enumerate(maps) if examples[k] is not None and variant.learns_from(one)]
-        number = np.full(len(maps), -1)
-        number[some] = np.arange(len(some))
-        chosen = number[of] >= 0
         torch.manual_seed(plan.seed)
         reader = PlaceReader()
-        known = [variant.seen(one) for k in some if (one := examples[k]) is not None]
-        left = without(conditions[chosen], variant.left_out)
-        fit_places(reader, known, left, number[of[chosen]], steps, plan.seed)
+        known = [
+            variant.seen(found) if found and variant.learns_from(one) else None
+            for one, found in zip(maps, examples, strict=True)
+        ]
+        fit_places(reader, known, without(conditions, variant.left_out), of, steps, plan.seed)
         reader.eval()
         row: dict[str, float] = {}
         for mode, given in (("blind", blind(told)), ("told", told)):

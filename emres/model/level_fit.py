@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,14 +119,31 @@ def alienated(told: torch.Tensor) -> torch.Tensor:
     return torch.where(alien & ~kept, other, told)
 
 
-def _fit(reader: LevelReader, told: torch.Tensor, truth: torch.Tensor, steps: int) -> None:
+def descend(reader: nn.Module, steps: int, read: Callable[[], tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Take a reader's steps down to what is true.
+
+    Parameters
+    ----------
+    reader : torch.nn.Module
+        That learns.
+    steps : int
+    read : callable
+        Returns, of examples drawn anew, what every member reads and what is true.
+    """
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, max(steps, 2), pct_start=_WARM_UP)
     for _ in range(steps):
-        chosen = torch.randint(len(truth), (_BATCH,))
-        each = reader.each(alienated(told[chosen]))
-        loss = nn.functional.smooth_l1_loss(each, truth[chosen].expand_as(each), beta=_BETA)
+        each, truth = read()
+        loss = nn.functional.smooth_l1_loss(each, truth.expand_as(each), beta=_BETA)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+
+
+def _fit(reader: LevelReader, told: torch.Tensor, truth: torch.Tensor, steps: int) -> None:
+    def read() -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = torch.randint(len(truth), (_BATCH,))
+        return reader.each(alienated(told[chosen])), truth[chosen]
+
+    descend(reader, steps, read)

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from emres.model.level_fit import alienated
+from emres.model.level_fit import alienated, descend
 from emres.model.place import PlaceReader
 
 Array = np.ndarray[Any, Any]
 
 PLACES = 64  # of a map, at most, that are learnt from
 _MAPS, _OF_EACH = 32, 16  # in a step
-_RATE, _WARM_UP, _DECAY, _BETA = 6e-3, 0.3, 0.01, 0.1
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class PlaceExamples:
 
 def fit_places(
     reader: PlaceReader,
-    examples: Sequence[PlaceExamples],
+    examples: Sequence[PlaceExamples | None],
     conditions: Array,
     of: Array,
     steps: int,
@@ -50,7 +48,7 @@ def fit_places(
     ----------
     reader : PlaceReader
     examples : sequence of PlaceExamples
-        One a map, with at least one place.
+        One a map; nothing is learnt from a map that has none, and some have.
     conditions : (m, LENGTH) float32
         What it may be told of the maps.
     of : (m,) int
@@ -60,18 +58,15 @@ def fit_places(
     seed : int
     """
     torch.manual_seed(seed)
-    rng, told = np.random.default_rng([seed, 2]), torch.from_numpy(conditions)
-    optimizer = torch.optim.AdamW(reader.train().requires_grad_().parameters(), weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, max(steps, 2), pct_start=_WARM_UP)
-    for _ in range(steps):
+    usable = np.array([one is not None for one in examples])[of]
+    rng, told, of = np.random.default_rng([seed, 2]), torch.from_numpy(conditions[usable]), of[usable]
+
+    def read() -> tuple[torch.Tensor, torch.Tensor]:
         chosen = rng.integers(len(of), size=_MAPS)
-        curves, levels = _drawn([examples[of[k]] for k in chosen], rng)
-        each = reader.each(alienated(told[torch.from_numpy(chosen)]), curves)
-        loss = nn.functional.smooth_l1_loss(each, levels.expand_as(each), beta=_BETA)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        curves, levels = _drawn([one for k in chosen if (one := examples[of[k]]) is not None], rng)
+        return reader.each(alienated(told[torch.from_numpy(chosen)]), curves), levels
+
+    descend(reader.train().requires_grad_(), steps, read)
     reader.requires_grad_(False)
 
 

@@ -51,17 +51,14 @@ def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
     levels = np.array([one.level for one in maps])[of]
     fit_levels(net.film.level, conditions, levels, _steps(plan, _LEVEL_STEPS), plan.seed)  # type: ignore[union-attr, arg-type]
     examples = place_examples(stream, maps, plan.seed)
-    usable = np.array([one is not None for one in examples])
-    if not usable.any():
+    if not any(examples):
         raise UsageError(
             f"{plan.architecture} learns from whole maps",
             got=f"{len(maps)} maps without {_FEWEST} places that have a target which was not capped",
             cure="train another architecture, such as compact_unet",
         )
     reader: PlaceReader = net.film.places  # type: ignore[union-attr, assignment]
-    number, some = np.cumsum(usable) - 1, usable[of]
-    kept = [one for one in examples if one is not None]
-    fit_places(reader, kept, conditions[some], number[of[some]], _steps(plan, _PLACE_STEPS), plan.seed)
+    fit_places(reader, examples, conditions, of, _steps(plan, _PLACE_STEPS), plan.seed)
 
 
 def _steps(plan: TrainPlan, most: int) -> int:
