@@ -191,7 +191,7 @@ def _tell(
     finest, molecule = max(grid.voxel_size), Molecule.prepared(scratch, working, grid.mean_voxel_size)
     spectra = molecule.spectra()
     if not contract.patterned:
-        return condition_of(spectra, reported)
+        return with_level(condition_of(spectra, reported), None)
     resolution = shown_resolution(spectra) if any(spectra.outside) else reported
     if resolution is None and folder is not None:
         resolution = guessed_resolution(folder, contract, condition_of(spectra), working.voxel_size[0])

@@ -102,3 +102,4 @@ def test_a_net_that_reads_no_pattern_is_given_none(density: np.ndarray, ball: np
     assert inputs_of(replace(told, patterned=True)) == (DENSITY, NEEDED, PATTERN)
     scratch = prepared(density, ball, patterned=False)
     assert scratch.notes()["condition"][SHOWN : SHOWN + 2] == [0, 0]
+    assert len(scratch.notes()["condition"]) == LENGTH + 1  # as in training
