@@ -19,7 +19,7 @@ from emres.model.patch_source import Source
 from emres.model.patch_spec import PatchSpec
 from emres.volume.blocks import Box
 from emres.volume.density import Normalisation
-from emres.volume.grid import Grid, Shape, Triple
+from emres.volume.grid import Grid, Triple, as_shape
 from emres.volume.levels import Levels
 from emres.volume.local_resample import sinc_matrix, sinc_reach
 from emres.volume.resample import Matrix, Sliceable, apply_matrices, linear_matrix, read_box
@@ -153,7 +153,7 @@ def _box(source: Source, spec: PatchSpec, plan: CutPlan, context: int) -> tuple[
     inner = [a + context * s for a, s in zip(starts, steps, strict=True)]
     seen = _seen(source.grid, inner, steps, plan.side)
     if native:
-        box = Box(_shape(starts), _shape(a + side for a in starts))
+        box = Box(as_shape(starts), as_shape(a + side for a in starts))
         density, target = read_box(values, box, norm.centre), read_box(source.target, box)
         return norm(density) if plan.normalise else density, target, seen
     # What the map goes on with beyond its faces is what it is centred on: 0, once it is normalised.
@@ -173,7 +173,7 @@ def _around(
         _matrix(kind, b - a, side, step, round(start - a, 9))
         for a, b, step, start in zip(first, last, steps, starts, strict=True)
     )
-    return read_box(values, Box(_shape(first), _shape(last)), beyond), (z, y, x)
+    return read_box(values, Box(as_shape(first), as_shape(last)), beyond), (z, y, x)
 
 
 @lru_cache(maxsize=64)
@@ -219,7 +219,7 @@ def _cube(source: Source, spec: PatchSpec, plan: CutPlan) -> tuple[Array, Array,
     if lattice > side:
         raise UsageError(f"the cubes of {source.name} are larger than a patch", got=f"{side}", expected=f"{lattice}")
     first = [int(c) // lattice * lattice for c in spec.centre]
-    box = Box(_shape(first), _shape(a + lattice for a in first))
+    box = Box(as_shape(first), as_shape(a + lattice for a in first))
     density, target = read_box(source.densities[spec.density], box), read_box(source.target, box)
     if plan.normalise:
         density = source.facts[spec.density].normalisation(density)
@@ -238,8 +238,3 @@ def _weight(target: Array, source: Source, plan: CutPlan) -> Array:
         counted[(slice(edge, -edge),) * 3] = 1
         weight *= counted
     return weight
-
-
-def _shape(values: Any) -> Shape:
-    z, y, x = (int(value) for value in values)
-    return z, y, x

@@ -25,7 +25,7 @@ from emres.volume.background import background_power, trusted
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.contrast import molecule_contrast
-from emres.volume.grid import Grid, Shape
+from emres.volume.grid import Grid, as_shape
 from emres.volume.local_power import LocalPower, local_power
 from emres.volume.local_window import default_window
 from emres.volume.masking import block_any
@@ -93,9 +93,9 @@ class Molecule:
         found = bounding_box(self.cells)
         assert found is not None
         room = found.grown(_ROOM).clipped(self.cells.shape)
-        corner = _shape(CELL * a for a in room.start)
+        corner = as_shape(CELL * a for a in room.start)
         ends = zip(room.stop, self.working.shape, corner, strict=True)
-        shape, near = _shape(min(CELL * b, n) - a for b, n, a in ends), self.cells[room.slices]
+        shape, near = as_shape(min(CELL * b, n) - a for b, n, a in ends), self.cells[room.slices]
 
         def read(box: Box) -> Array:
             return self.read(box.moved(corner))
@@ -230,8 +230,3 @@ def reported_resolution(group: EntryGroup) -> float | None:
     """Return the resolution that an entry's authors report, Å; None if they report none."""
     reported = group.attributes()["entry"].get("resolution")
     return float(reported) if isinstance(reported, int | float) and reported > 0 else None
-
-
-def _shape(values: Any) -> Shape:
-    z, y, x = (int(value) for value in values)
-    return z, y, x

@@ -7,6 +7,7 @@ centre of every voxel. Every 3-tuple here is z, y, x.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -178,3 +179,15 @@ def _step(dim: str, axis: np.ndarray[Any, Any], declared: float) -> float:
             f"coordinate {dim} of a volume does not rise at a regular step", cure="use every n-th voxel, or all"
         )
     return step
+
+
+def as_shape(values: Iterable[Any]) -> Shape:
+    """Return three whole numbers as a tuple.
+
+    Examples
+    --------
+    >>> as_shape([4.0, 5, 6])
+    (4, 5, 6)
+    """
+    z, y, x = (int(value) for value in values)
+    return z, y, x

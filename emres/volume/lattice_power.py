@@ -19,7 +19,7 @@ import torch
 
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Shape
+from emres.volume.grid import Shape, as_shape
 from emres.volume.window_power import SHELL_WIDTH, taper
 
 Array = np.ndarray[Any, Any]
@@ -62,10 +62,10 @@ def lattice_power(
     def fill(brick: Box) -> None:
         first = [a + step * i - width // 2 for a, i in zip(start, brick.start, strict=True)]
         stop = [a + step * (n - 1) + width for a, n in zip(first, brick.shape, strict=True)]
-        held = torch.from_numpy(np.ascontiguousarray(read(Box(_shape(first), _shape(stop))), dtype=np.float32))
+        held = torch.from_numpy(np.ascontiguousarray(read(Box(as_shape(first), as_shape(stop))), dtype=np.float32))
         powers[(slice(None), *brick.slices)] = _brick_powers(held, brick.shape, step, wanted)
 
-    list(each(fill, _bricks(near, _shape(max(1, side // width) for side in _BRICK))))
+    list(each(fill, _bricks(near, as_shape(max(1, side // width) for side in _BRICK))))
     return powers
 
 
@@ -145,7 +145,7 @@ def _functions(width: int) -> Array:
 def _bricks(near: Array, sides: Shape) -> Iterator[Box]:
     """Yield boxes of places, of which some are asked for."""
     for corner in itertools.product(*(range(0, n, side) for n, side in zip(near.shape, sides, strict=True))):
-        box = Box(_shape(corner), _shape(map(sum, zip(corner, sides, strict=True)))).clipped(near.shape)
+        box = Box(as_shape(corner), as_shape(map(sum, zip(corner, sides, strict=True)))).clipped(near.shape)
         found = bounding_box(near[box.slices])
         if found is not None:
             yield found.moved(box.start)
@@ -167,8 +167,3 @@ def _brick_powers(held: torch.Tensor, count: Shape, step: int, shells: _Shells) 
             power = squares[0] if len(squares) == 1 else squares[0].add_(squares[1])
             powers[i, j, row.first :].addmm_(row.weights, power.view(row.functions**2, -1))
     return np.asarray(powers.permute(2, 0, 1, 3).numpy())
-
-
-def _shape(values: Any) -> Shape:
-    z, y, x = (int(value) for value in values)
-    return z, y, x

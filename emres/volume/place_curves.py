@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from emres.volume.grid import Shape
+from emres.volume.grid import Shape, as_shape
 from emres.volume.levels import Levels
 from emres.volume.local_power import LocalPower
 from emres.volume.spectrum import NYQUIST, SIDE, Spectra
@@ -85,7 +85,7 @@ def place_curves(power: LocalPower, spectra: Spectra) -> PlaceCurves:
     values = np.clip(np.stack(curves, 1), -_MOST, _MOST).astype(np.float16)
     places = np.argwhere(asked)
     return PlaceCurves(
-        values, places.astype(np.int16), power.inside[asked], _shape(asked.shape), power.start, power.step
+        values, places.astype(np.int16), power.inside[asked], as_shape(asked.shape), power.start, power.step
     )
 
 
@@ -97,8 +97,3 @@ def log_power(power: Array) -> Array:
 def onto_axis(given: Array) -> Array:
     """Return what takes values at frequencies, 1/voxel, to the axis: (given, 44), linear, and constant beyond them."""
     return np.array([np.interp(np.exp(LOGS), given, unit) for unit in np.eye(len(given))])
-
-
-def _shape(values: Any) -> Shape:
-    z, y, x = (int(value) for value in values)
-    return z, y, x
