@@ -115,3 +115,9 @@ def whitened(condition: Tensor) -> Tensor:
 def level_at(condition: Tensor, place: int) -> tuple[Tensor, Tensor]:
     """Return a level in a condition, natural logarithm of voxels, and whether it is there: (batch, 1) each."""
     return condition[:, place : place + 1] + math.log(USUAL_RATIO), condition[:, place + 1 : place + 2]
+
+
+def kinds_of(condition: Tensor) -> tuple[Tensor, Tensor]:
+    """Return whether the noise of maps is known, and whether their resolution is told: (batch,) int64 each, 0 or 1."""
+    known, told = (condition[:, k] > 0.5 for k in (KNOWN, TOLD + 1))
+    return known.long(), told.long()

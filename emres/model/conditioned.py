@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from emres.errors import UsageError
-from emres.model.condition import LENGTH, whitened
+from emres.model.condition import LENGTH, kinds_of, whitened
 from emres.model.level import LevelReader
 from emres.model.place import PlaceReader
 from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides, joined
@@ -52,6 +52,8 @@ class Film(nn.Module):
         Channels of each layer that is told.
     """
 
+    surety: Tensor
+
     def __init__(self, sides: tuple[int, ...]) -> None:
         super().__init__()
         self._sides = sides
@@ -64,6 +66,8 @@ class Film(nn.Module):
         self.films = nn.Linear(_HIDDEN, 2 + 2 * sum(sides))
         nn.init.zeros_(self.films.weight)
         nn.init.zeros_(self.films.bias)
+        # What the logarithm of the spread lacks, by whether the noise is known and the resolution told: found at last.
+        self.register_buffer("surety", torch.zeros(2, 2))
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
         """Return level and spread, (batch, 2, 1, 1, 1); the gain of the pattern; gain and offset of every layer."""
@@ -72,7 +76,8 @@ class Film(nn.Module):
             told = told + _ERROR * torch.randn_like(told)
         found = self.films(self.hidden(torch.cat([told, level], 1)))[..., None, None, None]
         spread, gain, *parts = found.split([1, 1, *(side for side in self._sides for _ in range(2))], 1)
-        level = torch.cat([_spread_out(level), spread + math.log(_USUAL_SPREAD)], 1)
+        spread = spread + math.log(_USUAL_SPREAD) + _spread_out(self.surety[kinds_of(condition)][:, None])
+        level = torch.cat([_spread_out(level), spread], 1)
         return level, 1 + gain, list(zip(parts[::2], parts[1::2], strict=True))
 
 

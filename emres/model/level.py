@@ -32,7 +32,8 @@ _NOISE = 0.05  # of curves, in training
 _DROPPED = 0.2  # share of curves' features, in training
 _SHARP = 3.0
 _BESIDE = 0.3  # how far the answer may lie from the mean, about
-_MEMBERS, _CHANNELS, _KERNEL = 5, 32, 5
+_MEMBERS, _CHANNELS = 5, 32
+KERNEL = 5
 
 
 def _onto_axis(given: Array) -> Tensor:
@@ -109,32 +110,42 @@ class CurveReader(nn.Module):
     count : int
         Curves.
     channels : int
+    dropped : float
+        Share of features, in training.
     """
 
-    def __init__(self, count: int, channels: int) -> None:
+    def __init__(self, count: int, channels: int, dropped: float = _DROPPED) -> None:
         super().__init__()
-        half = _KERNEL // 2
-        self.first = nn.Conv1d(count, channels, _KERNEL, padding=half)
+        half = KERNEL // 2
+        self.first = nn.Conv1d(count, channels, KERNEL, padding=half)
         self.further = nn.ModuleList(
-            nn.Conv1d(channels, channels, _KERNEL, padding=half * apart, dilation=apart) for apart in (2, 4)
+            nn.Conv1d(channels, channels, KERNEL, padding=half * apart, dilation=apart) for apart in (2, 4)
         )
         self.last = nn.Conv1d(channels, 2, 1)
-        self.drop = nn.Dropout1d(_DROPPED)
+        self.drop = nn.Dropout1d(dropped)
 
-    def forward(self, curves: Tensor, places: Tensor, further: Tensor | None = None) -> Tensor:
-        """Return the levels, (batch,), of curves, (batch, curves, 44), on an axis of places, (44,).
+    def forward(self, curves: Tensor, places: Tensor) -> Tensor:
+        """Return the levels, (batch,), of curves, (batch, curves, 44), on an axis of places, (44,)."""
+        features = self.drop(self.begun(curves))
+        for layer in self.further:
+            features = features + torch.relu(layer(features))
+        return self.level(features, places)
 
-        With ``further`` curves, (batch * n, others, 44), that n readings have beside those they share: (batch * n,).
+    def begun(self, curves: Tensor, further: Tensor | None = None) -> Tensor:
+        """Return the features of the first layer, (batch, channels, 44).
+
+        With ``further`` curves, (batch, n, others, 44), that n readings have beside those they share: (batch * n, ...).
         """
         shared = curves.shape[1]
         # What readings share is convolved once.
-        begun = nn.functional.conv1d(curves, self.first.weight[:, :shared], self.first.bias, padding=_KERNEL // 2)
+        begun = nn.functional.conv1d(curves, self.first.weight[:, :shared], self.first.bias, padding=KERNEL // 2)
         if further is not None:
-            own = nn.functional.conv1d(further, self.first.weight[:, shared:], padding=_KERNEL // 2)
-            begun = (own.view(len(curves), -1, *own.shape[1:]) + begun[:, None]).flatten(0, 1)
-        features = self.drop(torch.relu(begun))
-        for layer in self.further:
-            features = features + torch.relu(layer(features))
+            own = nn.functional.conv1d(further.flatten(0, 1), self.first.weight[:, shared:], padding=KERNEL // 2)
+            begun = (own.view(*further.shape[:2], *own.shape[1:]) + begun[:, None]).flatten(0, 1)
+        return torch.relu(begun)
+
+    def level(self, features: Tensor, places: Tensor) -> Tensor:
+        """Return the level that features, (n, channels, 44), speak for: (n,)."""
         scores, beside = self.last(self.drop(features)).unbind(1)
         weights = torch.softmax(_SHARP * scores, 1)
         level: Tensor = (weights * (_BESIDE * beside - places)).sum(1)

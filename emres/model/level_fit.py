@@ -128,13 +128,14 @@ def descend(reader: nn.Module, steps: int, read: Callable[[], tuple[torch.Tensor
         That learns.
     steps : int
     read : callable
-        Returns, of examples drawn anew, what every member reads and what is true.
+        Returns, of examples drawn anew, what every member reads and what is true: NaN where nobody knows.
     """
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, max(steps, 2), pct_start=_WARM_UP)
     for _ in range(steps):
         each, truth = read()
-        loss = nn.functional.smooth_l1_loss(each, truth.expand_as(each), beta=_BETA)
+        known = torch.isfinite(truth)
+        loss = nn.functional.smooth_l1_loss(each[:, known], truth[known].expand(len(each), -1), beta=_BETA)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

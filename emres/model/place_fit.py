@@ -20,14 +20,14 @@ _MAPS, _OF_EACH = 32, 16  # in a step
 
 @dataclass(frozen=True)
 class PlaceExamples:
-    """Places of a map whose level is known.
+    """Places of a molecule, some of whose levels are known.
 
     Parameters
     ----------
     curves : (n, 2, 44) float16
         As :class:`emres.volume.place_curves.PlaceCurves` has them.
     levels : (n,) float32
-        log(local resolution / voxel size).
+        log(local resolution / voxel size), NaN where there is no target.
     """
 
     curves: Array

@@ -136,7 +136,7 @@ class TrainPlan:
     spread: float = 0.1
     precision: str = "auto"
     evaluate_every: int = 100
-    validation_patches: int = 256
+    validation_patches: int = 512
     patience: int = 10
     checkpoint_every: int = 100
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emres.model.condition import kinds_of
 from emres.model.contract import Contract
 from emres.model.loader import Batch
 from emres.model.losses import angstrom_of, ask, in_mask_loss, truth_of
@@ -17,6 +18,7 @@ from emres.model.ranks import Ranks
 _ONE_SIGMA = 0.6827
 _BINS = 4096  # of log(error / spread)
 _WIDEST = 12.0  # natural logarithm
+_KINDS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of maps: whether their noise is known, and their resolution told
 
 
 class Shown(NamedTuple):
@@ -98,10 +100,17 @@ class Validation:
         parts = (error * weight, weight, inside * weight)
         return torch.stack([part.sum((1, 2, 3, 4)) for part in parts])
 
-    def spread_factor(self, net: nn.Module) -> float:
+    def spread_factor(self, net: nn.Module, kind: tuple[int, int] | None = None) -> float | None:
         """Return by what a net's spread is to be multiplied so that 68 % of the voxels lie within one of it.
 
-        Every map counts alike. 1 where there are no patches, or no spread.
+        Every map counts alike. None where there are no patches, or no spread.
+
+        Parameters
+        ----------
+        net : torch.nn.Module
+            In evaluation mode.
+        kind : two int, optional
+            Only of maps whose noise is known (or not: 0) and whose reported resolution is told (or not).
         """
         counts = torch.zeros(self._rows, _BINS, dtype=torch.float64, device=self._ranks.device)
         with torch.inference_mode():
@@ -114,19 +123,38 @@ class Validation:
                 ratio = off.log() - answer[:, 1:2]
                 place = ((ratio + _WIDEST) / (2 * _WIDEST) * _BINS).long().clamp(0, _BINS - 1)
                 place += batch.row.view(-1, 1, 1, 1, 1) * _BINS
-                counts += torch.bincount(
-                    place.ravel(), batch.weight.double().ravel(), minlength=counts.numel()
-                ).view_as(counts)
+                weight = batch.weight.double() * _is_of(kind, batch.condition).view(-1, 1, 1, 1, 1)
+                counts += torch.bincount(place.ravel(), weight.ravel(), minlength=counts.numel()).view_as(counts)
         counts = self._ranks.total(counts)
         share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).sum(0).cumsum(0)
         if not share[-1] > 0:
-            return 1.0
+            return None
         found = int(torch.searchsorted(share, _ONE_SIGMA * share[-1]))
         return float(np.exp((found + 0.5) / _BINS * 2 * _WIDEST - _WIDEST))
+
+    def calibrate(self, net: nn.Module) -> float:
+        """Have a net that is told of whole maps multiply its spread as each kind of map needs it; return what is left.
+
+        A net learns how far it is off from maps that its readers learnt from; these here they have never seen.
+        """
+        film = getattr(net, "film", None)
+        if film is not None:
+            found = {kind: self.spread_factor(net, kind) for kind in _KINDS}
+            for kind, factor in found.items():
+                film.surety[kind] += np.log(factor or self.spread_factor(net) or 1.0)
+        return self.spread_factor(net) or 1.0
 
     def shown(self, net: nn.Module, count: int = 4) -> Shown | None:
         """Return a few patches, of different maps as far as there are, and a net's answer to them."""
         return show(net, self._batches, self._contract, self._ranks.device, count) if self._batches else None
+
+
+def _is_of(kind: tuple[int, int] | None, condition: Tensor) -> Tensor:
+    """Return 1 for the patches whose maps are of a kind, (batch,), else 0."""
+    if kind is None:
+        return torch.ones(len(condition), dtype=torch.float64, device=condition.device)
+    known, told = kinds_of(condition)
+    return ((known == kind[0]) & (told == kind[1])).double()
 
 
 def show(net: nn.Module, batches: Sequence[Batch], contract: Contract, device: torch.device, count: int) -> Shown:

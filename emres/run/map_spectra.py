@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from emres.volume.background import background_power, trusted
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.contrast import molecule_contrast
-from emres.volume.grid import Grid, as_shape
+from emres.volume.grid import Grid, Shape, as_shape
 from emres.volume.local_power import LocalPower, local_power
 from emres.volume.local_window import default_window
 from emres.volume.masking import block_any
@@ -61,6 +61,9 @@ class Molecule:
         True in the molecule, on the model's grid.
     sampling : float, optional
         Voxel size of the map itself, Å.
+    corner : (z, y, x)
+        Voxel that the first cell begins at: cells lie about the middle of the molecule, wherever it lies in the map.
+        Voxels are counted from there.
     """
 
     density: Any
@@ -68,6 +71,7 @@ class Molecule:
     working: Grid
     needed: Any
     sampling: float | None = None
+    corner: Shape = (0, 0, 0)
 
     @classmethod
     def prepared(cls, scratch: Scratch, working: Grid, sampling: float | None = None) -> Molecule:
@@ -79,14 +83,27 @@ class Molecule:
             If nothing is needed.
         """
         needed = scratch.open(NEEDED)
-        cells = np.concatenate([block_any(np.asarray(needed[box.slices]), CELL) for box in slabs(working)])
-        if not cells.any():
+        found = _extent(needed, working)
+        if found is None:
             raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
-        return cls(scratch.open(DENSITY), cells, working, needed, sampling)
+        corner = as_shape(map(_first_cell, found.start, found.stop))
+        rest = Grid(Box(corner, working.shape).shape, working.voxel_size)
+        parts = (np.asarray(needed[box.moved(corner).slices]) for box in slabs(rest))
+        cells = np.concatenate([block_any(part, CELL) for part in parts])
+        return cls(scratch.open(DENSITY), cells, working, needed, sampling, corner)
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels from the corner on."""
+        return Box(self.corner, self.working.shape).shape
 
     def read(self, box: Box) -> Array:
         """Return a box of the density, zeros where it reaches beyond the faces."""
-        return read_box(self.density, box)
+        return read_box(self.density, box.moved(self.corner))
+
+    def where(self, box: Box) -> Array:
+        """Return where a box is in the molecule."""
+        return read_box(self.needed, box.moved(self.corner))
 
     def spectra(self) -> Spectra:
         """Return the power in the molecule, how it differs from place to place, and that of the noise in it."""
@@ -94,7 +111,7 @@ class Molecule:
         assert found is not None
         room = found.grown(_ROOM).clipped(self.cells.shape)
         corner = as_shape(CELL * a for a in room.start)
-        ends = zip(room.stop, self.working.shape, corner, strict=True)
+        ends = zip(room.stop, self.shape, corner, strict=True)
         shape, near = as_shape(min(CELL * b, n) - a for b, n, a in ends), self.cells[room.slices]
 
         def read(box: Box) -> Array:
@@ -102,7 +119,7 @@ class Molecule:
 
         inside = mean_power(map(read, molecule_windows(near, shape)))
         outside = background_power(read, near, shape)
-        contrast = molecule_contrast(self.read, lambda box: read_box(self.needed, box), self.cells)
+        contrast = molecule_contrast(self.read, self.where, self.cells)
         return Spectra(self.working.voxel_size[0], inside, trusted(outside, inside), contrast, self.sampling)
 
     def power(self, resolution: float, finest: float) -> LocalPower:
@@ -118,7 +135,24 @@ class Molecule:
         width = default_window(finest, resolution) / self.working.voxel_size[0]
         width = int(np.clip(4 * round(width / 4), *_WIDTHS))
         with side_by_side(torch.device("cpu")) as each:
-            return local_power(self.read, self.cells, self.working.shape, width, each)
+            power = local_power(self.read, self.where, self.cells, self.shape, width, each)
+        return replace(power, start=as_shape(map(sum, zip(power.start, self.corner, strict=True))))
+
+
+def _extent(needed: Any, working: Grid) -> Box | None:
+    """Return the box of what is needed."""
+    found: Box | None = None
+    for slab in slabs(working):
+        part = bounding_box(np.asarray(needed[slab.slices]))
+        if part is not None:
+            found = part.moved(slab.start) if found is None else found.joined(part.moved(slab.start))
+    return found
+
+
+def _first_cell(start: int, stop: int) -> int:
+    """Return the voxel that cells begin at, along one axis, so that they lie evenly about a molecule."""
+    beyond = (start - stop) % CELL
+    return max(start - beyond // 2, 0) % CELL
 
 
 def places_of(

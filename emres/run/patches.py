@@ -120,6 +120,7 @@ def patch_stream(
     margin: int = 0,
     normalise: bool = True,
     augmentation: Augmentation | None = USUAL,
+    visit: int | None = None,
     cache_bytes: int = CACHE_BYTES,
     report: Callable[[str], None] | None = None,
 ) -> PatchStream:
@@ -137,6 +138,8 @@ def patch_stream(
         Patches an epoch.
     batch : int
         Patches a batch.
+    visit : int, optional
+        Patches of one map that are cut at one go, at most: few are of more maps, many need fewer reads.
     cache_bytes : int
         For decoded chunks, in each worker.
     report : callable, optional
@@ -157,7 +160,8 @@ def patch_stream(
     rows = rows_of(found, split)
     plan = CutPlan(side, voxel_size, octaves, margin, augmentation or Augmentation(), normalise, steps)
     opener = DataSetOpener(found, rows, cache_bytes, gather_facts(found, rows, plan, report), plan)
-    return PatchStream(opener, _epoch_plan(rows, plan, count, seed, 0), plan, StreamPlan(batch))
+    epoch = _epoch_plan(rows, plan, count, seed, 0)
+    return PatchStream(opener, epoch if visit is None else replace(epoch, visit=visit), plan, StreamPlan(batch))
 
 
 def as_dataset(dataset: DataSet | Path | str) -> DataSet:

@@ -94,7 +94,7 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
     if not (state.stopped or state.step >= plan.steps):
         train(state, feed, plan, contract, validation, files if ranks.first else NoFiles(), ranks)
     net = state.settle()
-    factor = validation.spread_factor(net)
+    factor = validation.calibrate(net)
     if ranks.first:
         files.history(state)
         files.draw(state)

@@ -35,21 +35,25 @@ def training_stream(dataset: DataSet, plan: TrainPlan) -> PatchStream:
     StoreError, MapError, UsageError
         As :func:`emres.run.patches.patch_stream`.
     """
-    return _stream(dataset, "train", plan, plan.epoch_steps * plan.batch, plan.augmentation)
+    return _stream(dataset, "train", plan, plan.epoch_steps * plan.batch, plan.augmentation, visit=None)
 
 
 def validation_stream(dataset: DataSet, plan: TrainPlan) -> PatchStream | None:
-    """Return the patches to look at: unvaried, the same every time; None where the side of the split is empty."""
+    """Return the patches to look at, of as many maps as they can be; None where the side of the split is empty.
+
+    They are unvaried, and the same every time. Of some the resolution of their map is told, as in training.
+    """
     if not dataset.side("validation"):
         return None
     held = sum(max(row.voxels // max(row.lattice, 1) ** 3, 1) for row in dataset.side("validation"))
     part = plan.batch // plan.parts
     count = max(min(plan.validation_patches, held) // part, 1) * part
-    return _stream(dataset, "validation", plan, min(count, held), Augmentation())
+    told = Augmentation(told=plan.augmentation.told if plan.augmentation else 0.0)
+    return _stream(dataset, "validation", plan, min(count, held), told, visit=1)
 
 
 def _stream(
-    dataset: DataSet, split: str, plan: TrainPlan, count: int, augmentation: Augmentation | None
+    dataset: DataSet, split: str, plan: TrainPlan, count: int, augmentation: Augmentation | None, visit: int | None
 ) -> PatchStream:
     stream = patch_stream(
         dataset,
@@ -63,6 +67,7 @@ def _stream(
         steps=plan.octave_steps,
         margin=plan.margin or 0,
         augmentation=augmentation,
+        visit=visit,
     )
     if plan.kind.cube:
         opener = stream.opener

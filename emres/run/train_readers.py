@@ -80,7 +80,7 @@ def level_maps(stream: PatchStream) -> list[WholeMap]:
 
 
 def place_examples(stream: PatchStream, maps: list[WholeMap], seed: int) -> list[PlaceExamples | None]:
-    """Return some places of every map; None of one that has few with a target that was not capped."""
+    """Return some places of every molecule; None of one that has few with a target that was not capped."""
     opener = stream.opener
     assert isinstance(opener, DataSetOpener)
     valid = {key: source.valid for _, source, _, key in _maps(stream)}
@@ -93,12 +93,13 @@ def _examples(
     if not curves_path(opener.dataset, one.key).exists():  # cubes of many maps
         return None
     curves, target = read_curves(opener.dataset, one.key)
-    usable = np.flatnonzero(curves.inside & (target > valid[0]) & (target < valid[1]))
-    if len(usable) < _FEWEST:
+    chosen = np.sort(rng.permutation(np.flatnonzero(curves.inside))[:PLACES])
+    found = target[chosen]
+    known = (found > valid[0]) & (found < valid[1])
+    if known.sum() < _FEWEST:
         return None
-    chosen = np.sort(rng.permutation(usable)[:PLACES])
-    levels = np.log(target[chosen] / one.facts.spectra.voxel_size).astype(np.float32)
-    return PlaceExamples(curves.values[chosen], levels)
+    levels = np.log(np.where(known, found, np.nan) / one.facts.spectra.voxel_size)
+    return PlaceExamples(curves.values[chosen], levels.astype(np.float32))
 
 
 def read_maps(net: nn.Module, stream: PatchStream) -> None:

@@ -99,7 +99,7 @@ def molecule_contrast(read: Read, needed: Read, cells: Array) -> Contrast | None
         None if the molecule has room for too few windows.
     """
     windows = [Box(_triple(place - WIDTH // 2), _triple(place + WIDTH // 2)) for place in _places(cells)]
-    within = np.array([_within(needed(box)) for box in windows])
+    within = np.round([_within(needed(box)) for box in windows], 5)  # so that windows alike count alike
     chosen = np.flatnonzero((within > 0) & (within >= np.quantile(within, _OUTER)))
     if len(chosen) < _FEWEST:
         return None

@@ -6,6 +6,7 @@ sums over its neighbours.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from scipy import ndimage
 
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Shape
+from emres.volume.grid import Shape, as_shape
 from emres.volume.lattice_power import Each, Read, lattice_power
 from emres.volume.local_window import AVERAGE_BREADTH, HANN_SIGMA, SKIRT_BREADTH
 from emres.volume.spectrum import CELL
@@ -28,6 +29,7 @@ _HANN_SQUARE = 0.1414  # standard deviation, in widths of a window, of the squar
 _STEPS = 4  # windows begin so often within one width: their squared tapers add up to a constant
 _PLACES = 2**19  # windows at most, about: memory
 _NEAR = 0.9  # widths of a window from the molecule: what lies farther hardly tells
+_SECTIONS, _ROWS = 8, 16  # of places that are looked up at one go: memory
 _WITHIN = 0.2  # share of a window's weight that must lie in the box
 
 
@@ -41,8 +43,10 @@ class LocalPower:
         In the core of the window, and in its skirt.
     there : (z, y, x) bool
         Which places have a window that tells.
+    beside : (z, y, x) bool
+        Which lie in a cell with any of the molecule.
     inside : (z, y, x) bool
-        Which lie in the molecule.
+        Which lie in the molecule itself.
     start : (z, y, x)
         Voxel of the first place.
     step, width : int
@@ -52,6 +56,7 @@ class LocalPower:
     core: Array
     skirt: Array
     there: Array
+    beside: Array
     inside: Array
     start: Shape
     step: int
@@ -69,13 +74,13 @@ class LocalPower:
         return np.asarray(total / _blurred(self.there.astype(np.float32), mean))
 
 
-def local_power(read: Read, cells: Array, shape: Shape, width: int, each: Each = map) -> LocalPower:
+def local_power(read: Read, needed: Read, cells: Array, shape: Shape, width: int, each: Each = map) -> LocalPower:
     """Return the power round the places of a lattice in and near a molecule.
 
     Parameters
     ----------
-    read : callable
-        Returns a box of the density; boxes may reach beyond the faces, where it is 0.
+    read, needed : callable
+        Return a box of the density, and of where the molecule is; boxes may reach beyond the faces, where it is 0.
     cells : (z, y, x) bool
         True where any of a cell's 8^3 voxels is in the molecule; some are.
     shape : (z, y, x)
@@ -96,8 +101,21 @@ def local_power(read: Read, cells: Array, shape: Shape, width: int, each: Each =
     powers = lattice_power(read, near, start, step, width, tuple(frequencies(width).tolist()), each)
     share = _share_within(start, count, shape, step, width)
     powers /= np.maximum(share, _WITHIN)
-    inside, there = cells[np.ix_(*_cell_of(cells, start, count, step))], near & (share > _WITHIN)
-    return LocalPower(powers, _smoothed(powers, there, width / step), there, inside, start, step, width)
+    beside, there = cells[np.ix_(*_cell_of(cells, start, count, step))], near & (share > _WITHIN)
+    inside = beside & _at_places(needed, start, count, step)
+    return LocalPower(powers, _smoothed(powers, there, width / step), there, beside, inside, start, step, width)
+
+
+def _at_places(needed: Read, start: Shape, count: Shape, step: int) -> Array:
+    """Return which places of a lattice are needed."""
+    found = np.zeros(count, dtype=bool)
+    for z, y in itertools.product(range(0, count[0], _SECTIONS), range(0, count[1], _ROWS)):
+        part = Box((z, y, 0), (z + _SECTIONS, y + _ROWS, count[2])).clipped(count)
+        first, last = (
+            as_shape(a + step * k for a, k in zip(start, corner, strict=True)) for corner in (part.start, part.stop)
+        )
+        found[part.slices] = needed(Box(first, last))[::step, ::step, ::step] > 0
+    return found
 
 
 def _smoothed(powers: Array, there: Array, steps: float) -> Array:
@@ -123,10 +141,10 @@ def _region(cells: Array, shape: Shape, width: int) -> Box:
 
 
 def _lattice(region: Box, step: int) -> tuple[Shape, Shape]:
-    """Return the first voxel and the number of places; they are multiples of the step, whatever the region."""
-    first = [a // step * step for a in region.start]
-    z, y, x = (-(-(b - a) // step) + 1 for a, b in zip(first, region.stop, strict=True))
-    return (first[0], first[1], first[2]), (z, y, x)
+    """Return the first voxel and the number of places: about the middle of the region, however the map is turned."""
+    count = as_shape(-(-n // step) + 1 for n in region.shape)
+    beyond = ((m - 1) * step - n for m, n in zip(count, region.shape, strict=True))
+    return as_shape(a - extra // 2 for a, extra in zip(region.start, beyond, strict=True)), count
 
 
 def _near(cells: Array, start: Shape, count: Shape, step: int, width: int) -> Array:

@@ -75,10 +75,10 @@ def place_curves(power: LocalPower, spectra: Spectra) -> PlaceCurves:
     spectra : Spectra
         Of the same map.
     """
-    distance = ndimage.distance_transform_edt(~power.inside) if power.inside.any() else np.zeros(power.inside.shape)
+    distance = ndimage.distance_transform_edt(~power.beside) if power.beside.any() else np.zeros(power.beside.shape)
     asked = power.there & (distance <= _BESIDE)
     if not asked.any():
-        asked = power.there | power.inside
+        asked = power.there | power.beside
     whole = log_power(np.array(spectra.inside[1 : NYQUIST + 1])) @ onto_axis(np.arange(1, NYQUIST + 1) / SIDE)
     onto = onto_axis(power.shells)
     curves = [log_power(part[:, asked].T) @ onto - whole for part in (power.core, power.skirt)]

@@ -176,7 +176,7 @@ def molecule_windows(cells: Array, shape: Shape) -> list[Box]:
 
 
 def thinned(indices: Array, most: int) -> Array:
-    """Return at most so many indices, those on ever wider cubic lattices: none favours an axis or an end.
+    """Return at most so many indices, those on ever wider cubic lattices about their middle: none favours an axis.
 
     Parameters
     ----------
@@ -185,16 +185,15 @@ def thinned(indices: Array, most: int) -> Array:
     """
     if len(indices) <= most:
         return indices
-    relative = indices - indices.min(axis=0)
-    for unit in (2**k for k in range(16)):
-        on = relative % unit == 0
-        here = on.all(axis=1)
-        odd = relative // unit % 2
+    relative = np.abs(2 * indices - indices.min(axis=0) - indices.max(axis=0)) // 2
+    found = np.zeros(len(indices), dtype=bool)
+    for unit, off in ((2**k, 2**k // 2 * half) for k in range(12) for half in (0, 1)):
+        here, odd = (relative % unit == off).all(axis=1), relative // unit % 2
         # All points of the lattice, every second of them (as on a chess board), every fourth (centred cubes).
         for chosen in (here, here & (odd.sum(axis=1) % 2 == 0), here & (odd == odd[:, :1]).all(axis=1)):
-            if 0 < chosen.sum() <= most:
-                return np.asarray(indices[chosen])
-    return indices[:: -(-len(indices) // most)]
+            if found.sum() < chosen.sum() <= most:
+                found = chosen
+    return np.asarray(indices[found] if found.any() else indices[:: -(-len(indices) // most)])
 
 
 def window_at(start: Array, shape: Shape, side: int = SIDE) -> Box:

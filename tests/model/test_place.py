@@ -39,15 +39,16 @@ def reader() -> PlaceReader:
         maps.append(PlaceExamples(curves_at(levels, of_map), levels.astype(np.float32)))
         told.append(condition_at(of_map))
     torch.manual_seed(1)
-    reader = PlaceReader()
+    reader = PlaceReader(2, 16)
     fit_places(reader, maps, np.stack(told), np.arange(60), 150, seed=1)
     return reader.eval()
 
 
-def found(reader: PlaceReader, levels: np.ndarray, of_map: float) -> np.ndarray:
+def found(reader: PlaceReader, levels: np.ndarray, of_map: float, inside: np.ndarray | None = None) -> np.ndarray:
     count = len(levels)
+    inside = np.ones(count, dtype=bool) if inside is None else inside
     places = np.stack([np.zeros(count), np.zeros(count), np.arange(count)], axis=1).astype(np.int16)
-    curves = PlaceCurves(curves_at(levels, of_map), places, np.ones(count, dtype=bool), (1, 1, count), (0, 0, 0), 6)
+    curves = PlaceCurves(curves_at(levels, of_map), places, inside, (1, 1, count), (0, 0, 0), 6)
     return read_places(reader, condition_at(of_map), curves).values[0, 0].astype(np.float64)
 
 
@@ -59,16 +60,39 @@ def test_it_finds_the_level_of_each_place(reader: PlaceReader, voxels: float) ->
 
 def test_the_same_place_in_a_finer_map_stays_what_it_is(reader: PlaceReader) -> None:
     """Curves are relative to the map's: both are needed, and both are read."""
-    level = np.array([np.log(5.0)])
-    finer, coarser = (found(reader, level, of_map)[0] for of_map in (np.log(4.3), np.log(5.8)))
+    beside = np.linspace(-0.2, 0.2, 9)
+    finer, coarser = (
+        found(reader, np.append(np.log(5.0), of_map + beside), of_map)[0] for of_map in (np.log(4.3), np.log(5.8))
+    )
     assert abs(finer - coarser) < 0.12
 
 
-def test_places_are_read_one_by_one(reader: PlaceReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_are_read_in_parts(reader: PlaceReader, monkeypatch: pytest.MonkeyPatch) -> None:
     levels = np.log(5.0) + np.linspace(-0.2, 0.2, 7)
     together = found(reader, levels, np.log(5.0))
     monkeypatch.setattr("emres.model.place._AT_ONCE", 2)
     np.testing.assert_allclose(found(reader, levels, np.log(5.0)), together, atol=2e-3)
+
+
+def test_a_place_is_told_what_the_others_are_like(reader: PlaceReader) -> None:
+    level = np.log(5.0)
+    alike, unlike = (found(reader, np.array([level, *others]), level)[0] for others in ([level] * 6, [level + 0.4] * 6))
+    assert alike != unlike
+
+
+def test_what_lies_beside_the_molecule_is_read_and_tells_the_others_nothing(reader: PlaceReader) -> None:
+    levels, of_map = np.log(5.0) + np.array([-0.2, 0.0, 0.2, 1.0]), np.log(5.0)
+    both, alone = levels, levels[:3]
+    inside = np.array([True, True, True, False])
+    np.testing.assert_allclose(found(reader, both, of_map, inside)[:3], found(reader, alone, of_map), atol=2e-3)
+
+
+def test_some_places_speak_for_a_large_molecule(reader: PlaceReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.log(5.0) + np.linspace(-0.2, 0.2, 64)
+    every = found(reader, levels, np.log(5.0))
+    monkeypatch.setattr("emres.model.place._TOGETHER", 16)
+    some = found(reader, levels, np.log(5.0))
+    assert 0 < np.abs(some - every).max() < 0.05
 
 
 def test_members_differ_and_their_mean_is_the_answer(reader: PlaceReader) -> None:
@@ -78,13 +102,29 @@ def test_members_differ_and_their_mean_is_the_answer(reader: PlaceReader) -> Non
     torch.testing.assert_close(reader(condition, places), each.mean(0))
 
 
+def test_places_without_a_target_are_seen_and_not_learnt_from() -> None:
+    """Two trainings, in which what is not known of one place differs: the same weights."""
+    rng = np.random.default_rng(0)
+    curves, told = rng.normal(size=(9, 2, FREQUENCIES)).astype(np.float16), rng.normal(size=(3, LENGTH))
+    weights = []
+    for known in (9, 8, 8):
+        levels = np.where(np.arange(9) < known, 1.0, np.nan).astype(np.float32)
+        torch.manual_seed(0)
+        one = PlaceReader(1, 8)
+        fit_places(one, [PlaceExamples(curves, levels)] * 3, told.astype(np.float32), np.arange(3), 2, 1)
+        weights.append(one.members[0].last.weight)
+        assert torch.isfinite(weights[-1]).all()
+    assert torch.equal(weights[1], weights[2])
+    assert not torch.equal(weights[0], weights[1])
+
+
 def test_the_same_seed_learns_the_same_and_nothing_learns_later() -> None:
     rng = np.random.default_rng(0)
     maps = [PlaceExamples(rng.normal(size=(9, 2, FREQUENCIES)).astype(np.float16), np.ones(9, np.float32))] * 3
     told, weights = rng.normal(size=(6, LENGTH)).astype(np.float32), []
     for seed in (1, 1, 2):
         torch.manual_seed(0)
-        one = PlaceReader()
+        one = PlaceReader(1, 8)
         fit_places(one, maps, told, np.arange(6) % 3, 2, seed)
         assert not any(weight.requires_grad for weight in one.parameters())
         weights.append(one.members[0].first.weight)

@@ -20,6 +20,7 @@ from emres.run.prepare import DENSITY, NEEDED, PATTERN
 from emres.volume.blocks import Box
 from emres.volume.grid import Grid
 from emres.volume.pyramid import MemoryPyramid
+from emres.volume.spectrum import NYQUIST
 from tests.model.conftest import contract
 
 GRID = Grid((96, 96, 96), (1.5, 1.5, 1.5))
@@ -94,6 +95,20 @@ def test_moving_the_molecule_moves_the_pattern(density: np.ndarray, ball: np.nda
     moved = prepared(*(np.roll(values, SHIFT, (0, 1, 2)) for values in (density, ball)), folder=net)
     first, second = (np.asarray(scratch.open(PATTERN)[...]) for scratch in (still, moved))
     np.testing.assert_allclose(np.roll(second, [-a for a in SHIFT], (0, 1, 2))[ball], first[ball], atol=0.05)
+
+
+@pytest.mark.parametrize("change", ["turned", "moved"])
+def test_what_is_told_is_the_same_however_a_map_is_turned_or_moved(density, ball: np.ndarray, change: str) -> None:
+    """The molecule lies off the middle, so that no lattice of the box's corners would do."""
+    off = [np.roll(values, (2, 1, -3), (0, 1, 2)) for values in (density, ball)]
+    done = {
+        "turned": lambda values: np.ascontiguousarray(np.rot90(values, axes=(0, 2))),
+        "moved": lambda values: np.roll(values, (3, 3, 3), (0, 1, 2)),
+    }[change]
+    still, changed = (np.array(prepared(*maps).notes()["condition"]) for maps in (off, map(done, off)))
+    of_molecule = np.r_[:NYQUIST, KNOWN:SHOWN]
+    np.testing.assert_allclose(changed[of_molecule], still[of_molecule], atol=1e-4)
+    np.testing.assert_allclose(changed, still, atol=0.1)  # windows beside it are as many as the box has room for
 
 
 def test_a_net_that_reads_no_pattern_is_given_none(density: np.ndarray, ball: np.ndarray) -> None:

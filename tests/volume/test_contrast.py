@@ -90,7 +90,7 @@ def test_what_lies_beyond_a_low_pass_tells_little_of_what_lies_before(density: A
     frequency = np.sqrt(sum(axis**2 for axis in np.meshgrid(*[np.fft.fftfreq(SIDE)] * 3, indexing="ij")))
     gain = np.clip((0.33 - frequency) / 0.06, 1e-4, 1)
     filtered = np.fft.ifftn(np.fft.fftn(density) * gain).real.astype(np.float32)
-    kept = slice(2, 12)
+    kept = slice(2, 11)
     before, after = (
         np.add(found.weak, found.strong)[kept] for found in map(contrast, (density, filtered), [molecule] * 2)
     )

@@ -31,7 +31,7 @@ def density(ball: np.ndarray) -> np.ndarray:
 
 
 def power_of(volume: np.ndarray, ball: np.ndarray) -> LocalPower:
-    return local_power(reader(volume), block_any(ball, 8), volume.shape, WIDTH)
+    return local_power(reader(volume), reader(ball), block_any(ball, 8), volume.shape, WIDTH)
 
 
 def curves_of(volume: np.ndarray, ball: np.ndarray) -> PlaceCurves:
@@ -82,6 +82,14 @@ def test_every_voxel_of_the_molecule_lies_between_known_places(density: np.ndarr
     unknown[tuple(curves.places.T)] = 0
     told = type(known)(unknown, known.start, known.step, 0.0).pattern((0, 0, 0), ball.shape)
     assert told[ball].max() == 0
+
+
+def test_places_in_the_molecule_are_those_at_its_voxels(density: np.ndarray, ball: np.ndarray) -> None:
+    curves = curves_of(density, ball)
+    at = curves.voxels()
+    within = ((at >= 0) & (at < N)).all(axis=1)
+    np.testing.assert_array_equal(curves.inside[within], ball[tuple(at[within].T)])
+    assert not curves.inside[~within].any()
 
 
 def test_a_molecule_smaller_than_a_step_has_a_place() -> None:

@@ -85,13 +85,22 @@ def test_windows_stay_in_a_volume_whose_sides_are_no_multiples(cells: np.ndarray
     assert all(box.clipped(shape) == box for box in molecule_windows(cells, shape))
 
 
-@pytest.mark.parametrize("most", [5, 30, 96, 500])
+@pytest.mark.parametrize("most", [10, 30, 96, 500])
 def test_thinning_leaves_a_lattice_that_favours_no_axis(most: int) -> None:
     ball = np.argwhere(np.square(np.indices((13, 13, 13)) - 6).sum(axis=0) < 37)
     chosen = thinned(ball, most)
     assert most / 3 < len(chosen) <= most
     turned = chosen[:, [1, 2, 0]]
     assert {*map(tuple, turned.tolist())} == {*map(tuple, chosen.tolist())}
+
+
+@pytest.mark.parametrize("size", [(9, 8, 11), (6, 6, 6)])
+def test_thinning_favours_no_end(size: tuple[int, int, int]) -> None:
+    whole = np.argwhere(np.ones(size, dtype=bool))
+    kept = np.zeros(size, dtype=bool)
+    kept[tuple(thinned(whole, 60).T)] = True
+    np.testing.assert_array_equal(kept, kept[::-1, ::-1, ::-1])
+    np.testing.assert_array_equal(kept, kept[:, ::-1])
 
 
 def test_few_are_not_thinned() -> None:
