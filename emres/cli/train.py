@@ -133,7 +133,9 @@ def _progress(console: Console) -> Iterator[Callable[[Moment], None]]:
 
         def show(moment: Moment) -> None:
             words: dict[str, Any] = _words(moment)
-            bars.update(task, total=moment.steps, completed=moment.step, **words)
+            if moment.what not in bars.tasks[task].description:
+                bars.reset(task)
+            bars.update(task, description=f"[bold]{moment.what}", total=moment.steps, completed=moment.step, **words)
 
         yield show
 
@@ -143,18 +145,21 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told: tuple[int, float | None] = (-1, None)
+        self._told: tuple[str, int, float | None] = ("", -1, None)
 
     def __call__(self, moment: Moment) -> None:
-        now = (10 * moment.step // moment.steps, moment.mae)
+        now = (moment.what, 10 * moment.step // moment.steps, moment.mae)
         if now != self._told:
             self._told = now
             told = ", ".join(f"{name} {value}" for name, value in _words(moment).items() if value)
-            self._console.say(f"step {moment.step} of {moment.steps}: {told}")
+            where = "step" if moment.what == "steps" else f"{moment.what}:"
+            self._console.say(f"{where} {moment.step} of {moment.steps}" + (f": {told}" if told else ""))
 
 
 def _words(moment: Moment) -> dict[str, str]:
     error = "" if moment.mae is None else f"{moment.mae:.3f} Å (best {moment.best:.3f})"
+    if not moment.rate:
+        return {"loss": "", "rate": "", "error": error}
     return {"loss": f"{moment.loss:.4f}", "rate": f"{moment.rate:.2e}", "error": error}
 
 

@@ -18,11 +18,17 @@ from emres.model.patch_source import MapFacts
 from emres.model.told import told_condition
 
 Array = np.ndarray[Any, Any]
+TellStep = Callable[[int, int, float, float], None]
 
 _VARIANTS = 8  # of every map: sharpened, masked, told and untold
 _BATCH = 64
 _ALIEN = 0.15  # share of the told examples whose map tells of another level than it has
+_TELL_EVERY = 50  # steps
 _RATE, _WARM_UP, _DECAY, _BETA = 6e-3, 0.3, 0.01, 0.1
+
+
+def silent(step: int, steps: int, loss: float, rate: float) -> None:
+    """Tell nobody of a step."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,9 @@ def level_examples(maps: Sequence[WholeMap], varied: Augmentation, seed: int) ->
     return np.stack(found), np.repeat(np.arange(len(maps)), _VARIANTS)
 
 
-def fit_levels(reader: LevelReader, conditions: Array, levels: Array, steps: int, seed: int) -> None:
+def fit_levels(
+    reader: LevelReader, conditions: Array, levels: Array, steps: int, seed: int, tell: TellStep = silent
+) -> None:
     """Teach a reader; to others that learn, its weights are given.
 
     Parameters
@@ -95,13 +103,15 @@ def fit_levels(reader: LevelReader, conditions: Array, levels: Array, steps: int
     steps : int
         Each sees 64 of them.
     seed : int
+    tell : callable
+        As for :func:`descend`.
     """
     told, truth = torch.from_numpy(conditions), torch.from_numpy(levels.astype(np.float32))
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # the same sums in every process, and small ones
     try:
         torch.manual_seed(seed)
-        _fit(reader.train().requires_grad_(), told, truth, steps)
+        _fit(reader.train().requires_grad_(), told, truth, steps, tell)
     finally:
         torch.set_num_threads(before)
         reader.requires_grad_(False)
@@ -119,7 +129,9 @@ def alienated(told: torch.Tensor) -> torch.Tensor:
     return torch.where(alien & ~kept, other, told)
 
 
-def descend(reader: nn.Module, steps: int, read: Callable[[], tuple[torch.Tensor, torch.Tensor]]) -> None:
+def descend(
+    reader: nn.Module, steps: int, read: Callable[[], tuple[torch.Tensor, torch.Tensor]], tell: TellStep
+) -> None:
     """Take a reader's steps down to what is true.
 
     Parameters
@@ -129,10 +141,12 @@ def descend(reader: nn.Module, steps: int, read: Callable[[], tuple[torch.Tensor
     steps : int
     read : callable
         Returns, of examples drawn anew, what every member reads and what is true: NaN where nobody knows.
+    tell : callable
+        Told the number of a step, of all steps, the loss and the rate.
     """
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, max(steps, 2), pct_start=_WARM_UP)
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         each, truth = read()
         known = torch.isfinite(truth)
         loss = nn.functional.smooth_l1_loss(each[:, known], truth[known].expand(len(each), -1), beta=_BETA)
@@ -140,11 +154,13 @@ def descend(reader: nn.Module, steps: int, read: Callable[[], tuple[torch.Tensor
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        if not step % _TELL_EVERY or step == steps:
+            tell(step, steps, float(loss.detach()), float(schedule.get_last_lr()[0]))
 
 
-def _fit(reader: LevelReader, told: torch.Tensor, truth: torch.Tensor, steps: int) -> None:
+def _fit(reader: LevelReader, told: torch.Tensor, truth: torch.Tensor, steps: int, tell: TellStep) -> None:
     def read() -> tuple[torch.Tensor, torch.Tensor]:
         chosen = torch.randint(len(truth), (_BATCH,))
         return reader.each(alienated(told[chosen])), truth[chosen]
 
-    descend(reader, steps, read)
+    descend(reader, steps, read, tell)

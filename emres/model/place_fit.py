@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emres.model.level_fit import alienated, descend
+from emres.model.level_fit import TellStep, alienated, descend, silent
 from emres.model.place import PlaceReader
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +41,7 @@ def fit_places(
     of: Array,
     steps: int,
     seed: int,
+    tell: TellStep = silent,
 ) -> None:
     """Teach a reader; to others that learn, its weights are given.
 
@@ -56,6 +57,8 @@ def fit_places(
     steps : int
         Each sees 16 places of 32 maps.
     seed : int
+    tell : callable
+        As for :func:`emres.model.level_fit.descend`.
     """
     torch.manual_seed(seed)
     usable = np.array([one is not None for one in examples])[of]
@@ -66,7 +69,7 @@ def fit_places(
         curves, levels = _drawn([one for k in chosen if (one := examples[of[k]]) is not None], rng)
         return reader.each(alienated(told[torch.from_numpy(chosen)]), curves), levels
 
-    descend(reader.train().requires_grad_(), steps, read)
+    descend(reader.train().requires_grad_(), steps, read, tell)
     reader.requires_grad_(False)
 
 

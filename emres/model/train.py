@@ -38,9 +38,11 @@ class Moment:
     ----------
     step, steps : int
     loss, rate : float
-        Of the last step.
+        Of the last step; 0 where nothing learns.
     mae, best : float, optional
         Å, in the molecule, on the validation patches: of the last look, and the lowest.
+    what : str
+        Whose steps: of the net, or of what learns and is read before it.
     """
 
     step: int
@@ -49,6 +51,7 @@ class Moment:
     rate: float
     mae: float | None = None
     best: float | None = None
+    what: str = "steps"
 
 
 class Keeper(Protocol):

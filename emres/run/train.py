@@ -80,14 +80,15 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
     }
     found = _checkpoint(training, plan, about)
     stream = training_stream(dataset, plan)
-    state, contract = _begin(training, plan, dataset, stream, found, ranks)
+    tell = tell if ranks.first else _silent
+    state, contract = _begin(training, plan, dataset, stream, found, ranks, tell)
     resumed = state.step
     if getattr(state.net, "patterned", False):
         from emres.run.train_readers import read_maps
 
-        read_maps(state.net, stream)
+        read_maps(state.net, stream, tell)
     feed = Feed(stream, plan, ranks, training.threads, training.workers)
-    validation = _validation(dataset, plan, contract, ranks, state.net)
+    validation = _validation(dataset, plan, contract, ranks, state.net, tell)
     files = TrainFiles(training.to, about, tell, lambda state: validation.shown(state.average))
     if ranks.first and not resumed:
         files.checkpoint(state)  # a folder that cannot be written is found out now
@@ -103,6 +104,10 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
         write_model(training, replace(contract, training=known, spread_factor=factor, familiar=like), state)
     ranks.agreed()
     return _facts(training, state, contract, resumed, validation)
+
+
+def _silent(moment: Moment) -> None:
+    """Tell nobody."""
 
 
 def settled_plan(plan: TrainPlan, device: torch.device) -> TrainPlan:
@@ -142,6 +147,7 @@ def _begin(
     stream: PatchStream,
     found: Checkpoint | None,
     ranks: Ranks,
+    tell: Tell,
 ) -> tuple[TrainState, Contract]:
     """Return a fresh state, or that of a checkpoint, and the contract."""
     from emres.model.train_state import TrainState
@@ -151,7 +157,7 @@ def _begin(
     if found is None and contract.conditioned:
         from emres.run.train_readers import learn_readers
 
-        learn_readers(net, stream, plan)
+        learn_readers(net, stream, plan, tell)
     state = TrainState(net.to(ranks.device), plan.weight_decay)
     if found is not None:
         state.restore(found)
@@ -159,7 +165,9 @@ def _begin(
     return state, contract
 
 
-def _validation(dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks, net: nn.Module) -> Validation:
+def _validation(
+    dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks, net: nn.Module, tell: Tell
+) -> Validation:
     """Cut the patches to look at, once."""
     import itertools
 
@@ -169,7 +177,7 @@ def _validation(dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ra
     if stream is not None and getattr(net, "patterned", False):
         from emres.run.train_readers import read_maps
 
-        read_maps(net, stream)
+        read_maps(net, stream, tell)
     mine = () if stream is None else stream.batches(ranks.rank, ranks.size)
     return Validation(list(itertools.chain(mine)), rows, contract, ranks)
 

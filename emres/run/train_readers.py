@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ import torch
 from emres.archive.manifest import Row
 from emres.errors import UsageError
 from emres.model.augment import Augmentation
-from emres.model.level_fit import WholeMap, fit_levels, level_examples
+from emres.model.level_fit import TellStep, WholeMap, fit_levels, level_examples
 from emres.model.patch_source import MapFacts, Source
 from emres.model.place import PlaceReader, read_places
 from emres.model.place_fit import PLACES, PlaceExamples, fit_places
 from emres.model.told import told_condition
+from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
 from emres.run.patch_curves import curves_path, read_curves
 from emres.run.patch_facts import facts_key, size_for
@@ -31,13 +32,23 @@ if TYPE_CHECKING:
     from emres.model.loader import PatchStream
 
 Array = np.ndarray[Any, Any]
+Tell = Callable[[Moment], None]
 
 _LEVEL_STEPS, _PLACE_STEPS = 1500, 4000
 _FEWEST = 8  # places of a map that it is worth learning from
 
 
-def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
+def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> None:
     """Teach a net that is told of whole maps how fine they are, as a whole and round each place.
+
+    Parameters
+    ----------
+    net : torch.nn.Module
+    stream : PatchStream
+        Of patches of the maps.
+    plan : TrainPlan
+    tell : callable
+        Told of steps made.
 
     Raises
     ------
@@ -49,7 +60,7 @@ def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
     maps = level_maps(stream)
     conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
     levels = np.array([one.level for one in maps])[of]
-    fit_levels(net.film.level, conditions, levels, _steps(plan, _LEVEL_STEPS), plan.seed)  # type: ignore[union-attr, arg-type]
+    fit_levels(net.film.level, conditions, levels, _steps(plan, _LEVEL_STEPS), plan.seed, _told_of("levels", tell))  # type: ignore[union-attr, arg-type]
     examples = place_examples(stream, maps, plan.seed)
     if not any(examples):
         raise UsageError(
@@ -58,7 +69,11 @@ def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan) -> None:
             cure="train another architecture, such as compact_unet",
         )
     reader: PlaceReader = net.film.places  # type: ignore[union-attr, assignment]
-    fit_places(reader, examples, conditions, of, _steps(plan, _PLACE_STEPS), plan.seed)
+    fit_places(reader, examples, conditions, of, _steps(plan, _PLACE_STEPS), plan.seed, _told_of("places", tell))
+
+
+def _told_of(what: str, tell: Tell) -> TellStep:
+    return lambda step, steps, loss, rate: tell(Moment(step, steps, loss, rate, what=what))
 
 
 def _steps(plan: TrainPlan, most: int) -> int:
@@ -102,8 +117,16 @@ def _examples(
     return PlaceExamples(curves.values[chosen], levels.astype(np.float32))
 
 
-def read_maps(net: nn.Module, stream: PatchStream) -> None:
+def read_maps(net: nn.Module, stream: PatchStream, tell: Tell) -> None:
     """Have a net read the maps that patches are cut from: without the reported resolution, and with it.
+
+    Parameters
+    ----------
+    net : torch.nn.Module
+    stream : PatchStream
+        Whose maps' facts are completed.
+    tell : callable
+        Told of maps read.
 
     Raises
     ------
@@ -113,11 +136,13 @@ def read_maps(net: nn.Module, stream: PatchStream) -> None:
     opener = stream.opener
     assert isinstance(opener, DataSetOpener)
     readers = copy.deepcopy(net.film).cpu().eval()  # type: ignore[union-attr]
-    for row, source, density, key in _maps(stream):
+    count = sum(len(row.densities) for row in opener.rows)
+    for number, (row, source, density, key) in enumerate(_maps(stream), 1):
         facts = source.facts[density]
         curves = None if row.lattice else read_curves(opener.dataset, key)[0]
         blind, told = (_read(readers, _told(facts, source, share), curves) for share in (0.0, 1.0))
         opener.facts[key] = replace(facts, read=(blind, told))
+        tell(Moment(number, count, 0.0, 0.0, what="maps read"))
 
 
 def _told(facts: MapFacts, source: Source, share: float) -> Array:

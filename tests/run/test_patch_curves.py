@@ -68,9 +68,9 @@ def test_readers_learn_and_their_levels_reach_every_patch(kept: DataSet) -> None
     torch.manual_seed(0)
     net, stream = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2), training_stream(kept, PLAN)
     before = net.film.places.members[0].first.weight.clone()
-    learn_readers(net, stream, PLAN)
+    learn_readers(net, stream, PLAN, lambda moment: None)
     assert not torch.equal(net.film.places.members[0].first.weight, before)
-    read_maps(net, stream)
+    read_maps(net, stream, lambda moment: None)
     batch = next(iter(stream))
     assert batch.condition.shape[1] == LENGTH + 1
     assert (batch.condition[:, LENGTH] != 0).all()

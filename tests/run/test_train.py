@@ -130,12 +130,16 @@ def test_training_lowers_the_error_it_is_judged_by(kept: DataSet, tmp_path: Path
 
 
 def test_a_conditioned_net_is_calibrated_and_knows_what_it_was_trained_on(kept: DataSet, tmp_path: Path) -> None:
-    trained(kept, tmp_path / "net", **CONDITIONED)
-    contract = open_bundle(tmp_path / "net").contract
+    moments: list[Moment] = []
+    trained(kept, tmp_path / "net", moments.append, **CONDITIONED)
+    bundle = open_bundle(tmp_path / "net")
+    contract = bundle.contract
     assert contract.conditioned
     assert contract.arguments == CONDITIONED["arguments"]
     assert contract.familiar["limit"] > 0
-    assert contract.spread_factor not in (0.0, 1.0)
+    assert bundle.net.film.surety.abs().max() > 0
+    assert contract.spread_factor == pytest.approx(1, abs=0.2)  # kinds of maps have their own
+    assert list(dict.fromkeys(moment.what for moment in moments)) == ["levels", "places", "maps read", "steps"]
     assert "within" in history(tmp_path / "net")["best"]
 
 
