@@ -176,7 +176,7 @@ def _errors(reader: PlaceReader, conditions: np.ndarray, truth: list[PlaceExampl
         for told, one, voxel_size in zip(conditions, truth, size, strict=True):
             curves = torch.from_numpy(one.curves.astype(np.float32))[None]
             found = reader(torch.from_numpy(told)[None], curves)[0].numpy()
-            errors.append(float(np.abs(np.exp(found) - np.exp(one.levels)).mean()) * voxel_size)
+            errors.append(float(np.nanmean(np.abs(np.exp(found) - np.exp(one.levels)))) * voxel_size)
     return np.array(errors)
 
 

@@ -104,12 +104,12 @@ def _facts(
     spectra = molecule.spectra()
     if row.lattice:  # cubes of many maps have no neighbours
         return MapFacts(normalisation, spectra), None
-    resolution = shown_resolution(spectra) if any(spectra.outside) else _guessed(row)
+    resolution = shown_resolution(spectra) if any(spectra.outside) else guessed_for(row)
     curves, shown = places_of(molecule, spectra, resolution, finest)
     return MapFacts(normalisation, spectra, shown), curves
 
 
-def _guessed(row: Row) -> float:
+def guessed_for(row: Row) -> float:
     """Return what might be guessed of a map whose noise does not show: windows must not tell what is to be learnt."""
     seed = int.from_bytes(hashlib.sha256(row.entry.encode()).digest()[:8], "little")
     return (row.reported or row.resolution) * math.exp(_GUESSED * np.random.default_rng(seed).normal())

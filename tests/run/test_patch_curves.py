@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from emres.model.condition import LENGTH
 from emres.model.conditioned import ConditionedUNet
 from emres.model.train_plan import TrainPlan
 from emres.run.patch_curves import FOLDER, read_curves
-from emres.run.patch_facts import FILE, facts_key, size_for
+from emres.run.patch_facts import FILE, facts_key, guessed_for, size_for
 from emres.run.patch_sources import DataSetOpener
 from emres.run.train_data import training_stream
 from emres.run.train_readers import learn_readers, level_maps, place_examples, read_maps
@@ -64,6 +65,25 @@ def test_damaged_curves_are_told_with_the_cure(kept: DataSet) -> None:
         read_curves(kept, key)
 
 
+def test_examples_are_places_of_the_molecule_with_and_without_a_target(kept: DataSet) -> None:
+    stream = training_stream(kept, PLAN)
+    found = [one for one in place_examples(stream, level_maps(stream), PLAN.seed) if one is not None]
+    assert found
+    known = np.concatenate([np.isfinite(one.levels) for one in found])
+    assert 0.3 < known.mean() < 1
+    assert all(np.isfinite(one.levels).sum() >= 8 for one in found)
+
+
+def test_windows_where_no_noise_shows_are_off_as_a_guess_is(kept: DataSet) -> None:
+    """Were they as wide as what is to be learnt wants them, their width would tell it."""
+    row = kept.side("train")[0]
+    guesses = [guessed_for(replace(row, entry=f"entry-{k}")) for k in range(400)]
+    off = np.log(np.array(guesses) / (row.reported or row.resolution))
+    assert np.std(off) == pytest.approx(0.12, rel=0.1)
+    assert abs(np.mean(off)) < 0.02
+    assert guesses[7] == guessed_for(replace(row, entry="entry-7"))
+
+
 def test_readers_learn_and_their_levels_reach_every_patch(kept: DataSet) -> None:
     torch.manual_seed(0)
     net, stream = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2), training_stream(kept, PLAN)
@@ -82,4 +102,4 @@ def test_examples_are_of_voxels_that_count(kept: DataSet) -> None:
     maps = level_maps(stream)
     for one, found in zip(maps, place_examples(stream, maps, 0), strict=True):
         assert found is not None
-        assert np.abs(found.levels - one.level).max() < 0.2  # the target of a toy differs by a tenth
+        assert np.nanmax(np.abs(found.levels - one.level)) < 0.2  # the target of a toy differs by a tenth
