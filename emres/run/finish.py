@@ -57,8 +57,10 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
         }
         if spread:
             limits = finest_answer(grid), job.contract.valid_range[1] * working.voxel_size[0]
-            warned = _warned(scratch, answer["median"], job.reported, limits)
-            attributes |= {"reported": job.reported, "uncertainty": spread.result(), **warned}
+            told = scratch.notes().get("warnings", [])
+            attributes |= {"reported": job.reported, "uncertainty": spread.result()}
+            if warnings := [*told, *doubts(answer["median"], job.reported, limits)]:
+                attributes["warnings"] = warnings
         # After the uncertainty: that the resolution is there means that all is done.
         writer.commit(attributes)
     return attributes
@@ -77,12 +79,19 @@ def _write_uncertainty(job: PredictJob, kind: str, scratch: Scratch) -> float:
     return float(summary.result()["median"])
 
 
-def _warned(
-    scratch: Scratch, median: float, reported: float | None, limits: tuple[float, float]
-) -> dict[str, list[str]]:
-    unlike: list[str] = scratch.notes().get("warnings", [])
-    warnings = unlike + far_from_reported(median, reported) + at_its_limit(median, *limits)
-    return {"warnings": warnings} if warnings else {}
+def doubts(median: float, reported: float | None, limits: tuple[float, float]) -> list[str]:
+    """Return what is to be said of an answer that itself gives reason to doubt it, in sentences.
+
+    Parameters
+    ----------
+    median : float
+        Å, of the local resolution.
+    reported : float, optional
+        Å, of the whole map, if it was told.
+    limits : (float, float)
+        Å, the finest and the coarsest that can be answered.
+    """
+    return far_from_reported(median, reported) + at_its_limit(median, *limits)
 
 
 def far_from_reported(median: float, reported: float | None) -> list[str]:

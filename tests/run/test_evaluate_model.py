@@ -64,6 +64,11 @@ def test_what_is_reported_reaches_the_net_that_can_be_told(entry: EntryGroup, to
     assert (deaf(volume, 3.0, "auto").resolution == deaf(volume, None, "auto").resolution).all()
 
 
+def test_what_a_user_would_be_warned_of_is_in_the_answer(entry: EntryGroup, told_model: Path) -> None:
+    answer = ModelUnderTest.named(told_model, "cpu")(open_volume(entry.path), 0.5, "auto")
+    assert any("times the reported 0.5 Å" in sentence for sentence in answer.warnings)
+
+
 def test_a_mask_may_be_a_volume(entry: EntryGroup, toy_model: Path) -> None:
     inside = np.zeros(GRID.shape, dtype=np.float32)
     inside[30:40, 20:40, 20:40] = 1
