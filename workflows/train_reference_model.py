@@ -20,12 +20,12 @@ from pathlib import Path
 import emres
 from emres.run.card import note_for_card
 
-NAME, VERSION = "emres-small", "0.6"
+NAME, VERSION = "emres-small", "0.7"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
     "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "
-    "axis of frequency, round every place of the molecule and of the map as a whole: where the local power stops to "
-    "differ from place to place (signal does, noise does not), where it comes down to the noise beside the molecule "
+    "axis of frequency, of all places of the molecule together and of the map as a whole: where the local power stops "
+    "to differ from place to place (signal does, noise does not), where it comes down to the noise beside the molecule "
     "if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is told. These "
     "learn from whole maps before any patch is seen; the U-Net adds what they miss, from the density itself, and how "
     "far off the answer may be. `workflows/train_reference_model.py` makes the like from atomic models."
@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=4, help="simulated pairs of half maps of every model")
     parser.add_argument("--deposits", type=int, default=3, help="processed versions of every pair")
     parser.add_argument("--recipe", help="of the simulation; drawn for every pair by default")
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--config", type=Path, help="TOML with other settings of the training")
     parser.add_argument("--most", type=int, help="test entries that are measured, at most")
     options = parser.parse_args()
