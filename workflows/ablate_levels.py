@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--into", type=Path, metavar="MODEL", help="a bundle whose contract is to hold the table")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own learn 4000")
+    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own learn 1800")
     options = parser.parse_args()
     tables = {
         "error of readers of places, Å, validation side": places_measured(options.dataset, options.place_steps),
@@ -123,15 +123,28 @@ def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
         torch.manual_seed(plan.seed)
         reader = LevelReader()
         fit_levels(reader, without(examples[some], left_out), levels[some], steps, plan.seed)
-        row: dict[str, float] = {}
-        for mode, conditions in (("blind", blind(told)), ("told", told)):
+        reader.eval()
+
+        def errors(given: np.ndarray, reader: LevelReader = reader, left_out: tuple[int, ...] = left_out) -> np.ndarray:
             with torch.inference_mode():
-                read = reader.eval()(torch.from_numpy(without(conditions, left_out))).numpy()
-            error = np.abs(np.exp(read) - np.exp(truth)) * size
-            row |= {f"averages, {mode}": error[average].mean(), f"deposits, {mode}": error[~average].mean()}
-        table[name] = {key: round(float(value), 3) for key, value in row.items()}
-        print(name, table[name], flush=True)
+                read = reader(torch.from_numpy(without(given, left_out))).numpy()
+            return np.asarray(np.abs(np.exp(read) - np.exp(truth)) * size)
+
+        table[name] = _row(name, told, average, errors)
     return table
+
+
+def _row(
+    name: str, told: np.ndarray, average: np.ndarray, errors: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, float]:
+    """Return the mean error of a reader, Å: of averages and deposits, blind and told; and print it."""
+    row = {}
+    for mode, given in (("blind", blind(told)), ("told", told)):
+        error = errors(given)
+        row |= {f"averages, {mode}": error[average].mean(), f"deposits, {mode}": error[~average].mean()}
+    found = {key: round(float(value), 3) for key, value in row.items()}
+    print(name, found, flush=True)
+    return found
 
 
 def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
@@ -155,12 +168,12 @@ def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
         ]
         fit_places(reader, known, without(conditions, variant.left_out), of, steps, plan.seed)
         reader.eval()
-        row: dict[str, float] = {}
-        for mode, given in (("blind", blind(told)), ("told", told)):
-            error = _errors(reader, without(given, variant.left_out), [variant.seen(one) for one in truth], size)
-            row |= {f"averages, {mode}": error[average].mean(), f"deposits, {mode}": error[~average].mean()}
-        table[name] = {key: round(float(value), 3) for key, value in row.items()}
-        print(name, table[name], flush=True)
+
+        def errors(given: np.ndarray, reader: PlaceReader = reader, variant: Variant = variant) -> np.ndarray:
+            seen = [variant.seen(one) for one in truth]
+            return _errors(reader, without(given, variant.left_out), seen, size)
+
+        table[name] = _row(name, told, average, errors)
     return table
 
 
