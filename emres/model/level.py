@@ -179,8 +179,8 @@ class LevelReader(nn.Module):
         return torch.stack([member(one, self.curves.places) for member, one in zip(self.members, given, strict=True)])
 
 
-def varied(curves: Tensor, exact: int = 0, noise: float = _NOISE) -> Tensor:
-    """Return curves with errors of so much, for training; the first ``exact`` curves have none."""
+def varied(curves: Tensor, exact: int = 0) -> Tensor:
+    """Return curves with errors, for training; the first ``exact`` curves have none."""
     errors = torch.randn_like(curves) + torch.randn_like(curves[..., :1])
     errors[:, :exact] = 0
-    return curves + noise * errors
+    return curves + _NOISE * errors

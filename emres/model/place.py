@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emres.model.level import KERNEL, CurveReader, Curves, LevelReader, varied
+from emres.model.level import KERNEL, CurveReader, Curves, varied
 from emres.volume.levels import Levels
 from emres.volume.place_curves import PlaceCurves
 from emres.volume.spectrum import thinned
@@ -29,11 +29,9 @@ from emres.volume.spectrum import thinned
 Array = np.ndarray[Any, Any]
 
 _DROPPED = 0.1  # share of features, in training
-_NOISE = 0.1  # of curves, in training: real maps are not quite like simulated ones
 _AT_ONCE = 512  # places: what a cache holds is read in a third of the time
 _TOGETHER = 512  # places of the molecule that are looked at together, at most
 _LEAST = 1e-4  # added to a variance
-_OF_WHOLE = 1 / 3
 
 
 class PlacesReader(CurveReader):
@@ -100,7 +98,7 @@ class PlaceReader(nn.Module):
     torch.Size([2, 7])
     """
 
-    def __init__(self, members: int = 3, channels: int = 48) -> None:
+    def __init__(self, members: int = 2, channels: int = 48) -> None:
         super().__init__()
         self.curves = Curves()
         self.members = nn.ModuleList(PlacesReader(Curves.COUNT + 4, channels) for _ in range(members))
@@ -127,31 +125,13 @@ class PlaceReader(nn.Module):
         """Return what every member reads, and what it finds that places have in common."""
         of_map = self.curves(condition)
         if self.training:
-            of_map = varied(of_map, Curves.EXACT, _NOISE)
-            places = varied(places.flatten(0, 1), noise=_NOISE).view_as(places)
+            of_map, places = varied(of_map, Curves.EXACT), varied(places.flatten(0, 1)).view_as(places)
         here = torch.cat([places, torch.tanh(places @ self.curves.slope / 2)], 2)
         found = [
             member.read(of_map, self.curves.places, here, None if common is None else common[k])  # type: ignore[operator]
             for k, member in enumerate(self.members)
         ]
         return torch.stack([levels for levels, _ in found]), [joint for _, joint in found]
-
-
-def read_map(level: LevelReader, places: PlaceReader, condition: Array, curves: PlaceCurves) -> Levels:
-    """Return what readers, in evaluation mode, find in a map.
-
-    Parameters
-    ----------
-    level : LevelReader
-        It sees smaller windows, and errs in its own way: it counts for a third of how fine the map is as a whole.
-    places : PlaceReader
-    condition : (LENGTH,) float32
-    curves : PlaceCurves
-    """
-    found = read_places(places, condition, curves)
-    with torch.inference_mode():
-        whole = float(level(torch.from_numpy(condition)[None]))
-    return found.moved(_OF_WHOLE * (whole - found.median))
 
 
 def read_places(reader: PlaceReader, condition: Array, curves: PlaceCurves) -> Levels:

@@ -10,7 +10,7 @@ import torch
 
 from emres.model.contract import Contract
 from emres.model.inference import opened_net
-from emres.model.place import read_map
+from emres.model.place import read_places
 from emres.volume.levels import Levels
 from emres.volume.place_curves import PlaceCurves
 
@@ -54,5 +54,5 @@ def levels_read(folder: Path | str, contract: Contract, condition: Array, curves
         If the bundle cannot be opened.
     """
     net, _ = opened_net(str(folder), contract.weights_sha256, "cpu")
-    film = getattr(net, "film", None)
-    return None if film is None else read_map(film.level, film.places, condition, curves)
+    reader = getattr(getattr(net, "film", None), "places", None)
+    return None if reader is None else read_places(reader, condition, curves)

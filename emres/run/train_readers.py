@@ -15,7 +15,7 @@ from emres.errors import UsageError
 from emres.model.augment import Augmentation
 from emres.model.level_fit import TellStep, WholeMap, fit_levels, level_examples
 from emres.model.patch_source import MapFacts, Source
-from emres.model.place import PlaceReader, read_map
+from emres.model.place import PlaceReader, read_places
 from emres.model.place_fit import PLACES, PlaceExamples, fit_places
 from emres.model.told import told_condition
 from emres.model.train import Moment
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Tell = Callable[[Moment], None]
 
-_LEVEL_STEPS, _PLACE_STEPS = 1500, 1800
+_LEVEL_STEPS, _PLACE_STEPS = 1500, 4000
 _FEWEST = 8  # places of a map that it is worth learning from
 
 
@@ -152,7 +152,7 @@ def _told(facts: MapFacts, source: Source, share: float) -> Array:
 def _read(readers: Any, condition: Array, curves: PlaceCurves | None) -> Levels:
     """Return what is read of a map; of cubes, which have no places, the level of all alike."""
     if curves is not None:
-        return read_map(readers.level, readers.places, condition, curves)
+        return read_places(readers.places, condition, curves)
     with torch.inference_mode():
         level = float(readers.level(torch.from_numpy(condition)[None]))
     return Levels(np.full((1, 1, 1), level, dtype=np.float32), (0, 0, 0), 1, level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,6 @@ class Levels:
             return NotImplemented
         mine, theirs = ((found.start, found.step, found.median) for found in (self, other))
         return mine == theirs and np.array_equal(self.values, other.values)
-
-    def moved(self, by: float) -> Levels:
-        """Return levels that all are higher by a number."""
-        return replace(self, values=self.values + self.values.dtype.type(by), median=round(self.median + by, 6))
 
     def pattern(self, starts: Sequence[float], shape: Shape) -> Array:
         """Return how far the voxels of a box, from any place in a volume on, are from the median: linear between.

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from emres.model.condition import LENGTH, condition_of
-from emres.model.level import LevelReader
-from emres.model.place import PlaceReader, read_map, read_places
+from emres.model.place import PlaceReader, read_places
 from emres.model.place_fit import PlaceExamples, fit_places
 from emres.volume.place_curves import FREQUENCIES, LOGS, PlaceCurves
 from emres.volume.spectrum import SHELLS, SIDE, Spectra
@@ -71,18 +70,6 @@ def test_the_same_place_in_a_finer_map_stays_what_it_is(reader: PlaceReader) -> 
         found(reader, np.append(np.log(5.0), of_map + beside), of_map)[0] for of_map in (np.log(4.3), np.log(5.8))
     )
     assert abs(finer - coarser) < 0.12
-
-
-def test_the_map_as_a_whole_counts_for_a_third_of_its_level(reader: PlaceReader) -> None:
-    torch.manual_seed(2)
-    level, condition = LevelReader().eval(), condition_at(np.log(5.0))
-    curves = curves_of(np.log(5.0) + np.linspace(-0.2, 0.2, 7), np.log(5.0))
-    places, both = read_places(reader, condition, curves), read_map(level, reader, condition, curves)
-    whole = float(level(torch.from_numpy(condition)[None]))
-    assert both.median == pytest.approx((2 * places.median + whole) / 3, abs=1e-5)
-    by = both.median - places.median
-    np.testing.assert_allclose(both.values.astype(np.float32), places.values.astype(np.float32) + by, atol=4e-3)
-    np.testing.assert_allclose(both.pattern((0, 0, 0), (1, 1, 9)), places.pattern((0, 0, 0), (1, 1, 9)), atol=4e-3)
 
 
 def test_places_are_read_in_parts(reader: PlaceReader, monkeypatch: pytest.MonkeyPatch) -> None:
