@@ -25,6 +25,7 @@ _COARSEST, _FINEST = 1 / 28, 1 / 2  # per voxel
 LOGS = np.linspace(math.log(_COARSEST), math.log(_FINEST), FREQUENCIES)
 _FLOOR = 1e-9  # power, relative to the density's mean square: less is nothing
 _MOST = 3.0  # natural logarithm of a ratio of powers: what lies beyond tells nothing more
+_AT_ONCE = 2**14  # places: memory
 _BESIDE = 1.75  # steps from the molecule: between places that far apart a voxel of it may lie
 
 
@@ -80,10 +81,12 @@ def place_curves(power: LocalPower, spectra: Spectra) -> PlaceCurves:
     if not asked.any():
         asked = power.there | power.beside
     whole = log_power(np.array(spectra.inside[1 : NYQUIST + 1])) @ onto_axis(np.arange(1, NYQUIST + 1) / SIDE)
-    onto = onto_axis(power.shells)
-    curves = [log_power(part[:, asked].T) @ onto - whole for part in (power.core, power.skirt)]
-    values = np.clip(np.stack(curves, 1), -_MOST, _MOST).astype(np.float16)
-    places = np.argwhere(asked)
+    onto, places = onto_axis(power.shells), np.argwhere(asked)
+    values: Array = np.empty((len(places), 2, FREQUENCIES), dtype=np.float16)
+    for k in range(0, len(places), _AT_ONCE):
+        z, y, x = places[k : k + _AT_ONCE].T
+        for j, part in enumerate((power.core, power.skirt)):
+            values[k : k + _AT_ONCE, j] = np.clip(log_power(part[:, z, y, x].T) @ onto - whole, -_MOST, _MOST)
     return PlaceCurves(
         values, places.astype(np.int16), power.inside[asked], as_shape(asked.shape), power.start, power.step
     )
