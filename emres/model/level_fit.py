@@ -48,6 +48,8 @@ class WholeMap:
         Å, the median of its target.
     key : str
         Of its facts.
+    valid : (float, float)
+        Å: a target at or beyond either was capped.
     """
 
     entry: str
@@ -57,6 +59,7 @@ class WholeMap:
     finest: float
     resolution: float
     key: str = ""
+    valid: tuple[float, float] = (0.0, math.inf)
 
     @property
     def level(self) -> float:

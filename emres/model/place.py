@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from emres.model.level import KERNEL, CurveReader, Curves, varied
 from emres.volume.levels import Levels
 from emres.volume.place_curves import PlaceCurves
-from emres.volume.spectrum import thinned
+from emres.volume.spectrum import kept
 
 Array = np.ndarray[Any, Any]
 
@@ -159,7 +159,5 @@ def read_places(reader: PlaceReader, condition: Array, curves: PlaceCurves) -> L
 
 def _of_molecule(curves: PlaceCurves) -> Array:
     """Return which places stand for the molecule: of a large one some."""
-    inside = curves.inside if curves.inside.any() else np.ones_like(curves.inside)
-    chosen = thinned(curves.places[inside].astype(np.int64), _TOGETHER)
-    every, some = (np.ravel_multi_index(tuple(places.T), curves.shape) for places in (curves.places, chosen))
-    return np.isin(every, some)
+    inside = np.flatnonzero(curves.inside if curves.inside.any() else np.ones_like(curves.inside))
+    return np.asarray(inside[kept(curves.places[inside].astype(np.int64), _TOGETHER)])

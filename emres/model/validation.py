@@ -112,25 +112,7 @@ class Validation:
         kind : two int, optional
             Only of maps whose noise is known (or not: 0) and whose reported resolution is told (or not).
         """
-        counts = torch.zeros(self._rows, _BINS, dtype=torch.float64, device=self._ranks.device)
-        with torch.inference_mode():
-            for batch in self._batches:
-                batch = on_device(batch, self._ranks.device)
-                answer = ask(net, batch).float()
-                if answer.shape[1] < 2:
-                    break
-                off = (answer[:, :1] - truth_of(batch, self._contract)).abs().clamp_min(1e-6)
-                ratio = off.log() - answer[:, 1:2]
-                place = ((ratio + _WIDEST) / (2 * _WIDEST) * _BINS).long().clamp(0, _BINS - 1)
-                place += batch.row.view(-1, 1, 1, 1, 1) * _BINS
-                weight = batch.weight.double() * _is_of(kind, batch.condition).view(-1, 1, 1, 1, 1)
-                counts += torch.bincount(place.ravel(), weight.ravel(), minlength=counts.numel()).view_as(counts)
-        counts = self._ranks.total(counts)
-        share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).sum(0).cumsum(0)
-        if not share[-1] > 0:
-            return None
-        found = int(torch.searchsorted(share, _ONE_SIGMA * share[-1]))
-        return float(np.exp((found + 0.5) / _BINS * 2 * _WIDEST - _WIDEST))
+        return self._factor(self._ratios(net), kind)
 
     def calibrate(self, net: nn.Module) -> float:
         """Have a net that is told of whole maps multiply its spread as each kind of map needs it; return what is left.
@@ -139,10 +121,38 @@ class Validation:
         """
         film = getattr(net, "film", None)
         if film is not None:
-            found = {kind: self.spread_factor(net, kind) for kind in _KINDS}
-            for kind, factor in found.items():
-                film.surety[kind] += np.log(factor or self.spread_factor(net) or 1.0)
+            ratios = self._ratios(net)
+            usual = self._factor(ratios) or 1.0
+            for kind in _KINDS:
+                film.surety[kind] += np.log(self._factor(ratios, kind) or usual)
         return self.spread_factor(net) or 1.0
+
+    def _ratios(self, net: nn.Module) -> list[tuple[Tensor, Batch]]:
+        """Return how often, in every patch, which error over spread occurs, (batch, bins), batch by batch."""
+        found = []
+        with torch.inference_mode():
+            for batch in self._batches:
+                batch = on_device(batch, self._ranks.device)
+                answer = ask(net, batch).float()
+                if answer.shape[1] < 2:
+                    break
+                off = (answer[:, :1] - truth_of(batch, self._contract)).abs().clamp_min(1e-6)
+                place = ((off.log() - answer[:, 1:2] + _WIDEST) / (2 * _WIDEST) * _BINS).long().clamp(0, _BINS - 1)
+                counts = torch.zeros(len(place), _BINS, dtype=torch.float64, device=place.device)
+                counts.scatter_add_(1, place.flatten(1), batch.weight.double().flatten(1))
+                found.append((counts, batch))
+        return found
+
+    def _factor(self, ratios: list[tuple[Tensor, Batch]], kind: tuple[int, int] | None = None) -> float | None:
+        counts = torch.zeros(self._rows, _BINS, dtype=torch.float64, device=self._ranks.device)
+        for of_patches, batch in ratios:
+            counts.index_add_(0, batch.row, of_patches * _is_of(kind, batch.condition)[:, None])
+        counts = self._ranks.total(counts)
+        share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).sum(0).cumsum(0)
+        if not share[-1] > 0:
+            return None
+        found = int(torch.searchsorted(share, _ONE_SIGMA * share[-1]))
+        return float(np.exp((found + 0.5) / _BINS * 2 * _WIDEST - _WIDEST))
 
     def shown(self, net: nn.Module, count: int = 4) -> Shown | None:
         """Return a few patches, of different maps as far as there are, and a net's answer to them."""

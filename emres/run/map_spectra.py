@@ -13,7 +13,7 @@ import torch
 
 from emres.archive.scratch import Scratch
 from emres.archive.store import EntryGroup
-from emres.errors import MapError, UsageError
+from emres.errors import UsageError
 from emres.estimators.side_by_side import side_by_side
 from emres.model.condition import LENGTH, condition_of
 from emres.model.contract import Contract
@@ -74,19 +74,20 @@ class Molecule:
     corner: Shape = (0, 0, 0)
 
     @classmethod
-    def prepared(cls, scratch: Scratch, working: Grid, sampling: float | None = None) -> Molecule:
+    def prepared(cls, scratch: Scratch, working: Grid, region: Box, sampling: float | None = None) -> Molecule:
         """Open what :func:`emres.run.prepare.prepare` wrote with a ``reach`` of at least ``REACH``.
 
-        Raises
-        ------
-        MapError
-            If nothing is needed.
+        Parameters
+        ----------
+        scratch : Scratch
+        working : Grid
+        region : Box
+            Of what is needed, as it returned it.
+        sampling : float, optional
+            Voxel size of the map itself, Å.
         """
         needed = scratch.open(NEEDED)
-        found = _extent(needed, working)
-        if found is None:
-            raise MapError("the mask holds no voxel", cure="use --mask auto or none, or a lower contour level")
-        corner = as_shape(map(_first_cell, found.start, found.stop))
+        corner = as_shape(map(_first_cell, region.start, region.stop))
         rest = Grid(Box(corner, working.shape).shape, working.voxel_size)
         parts = (np.asarray(needed[box.moved(corner).slices]) for box in slabs(rest))
         cells = np.concatenate([block_any(part, CELL) for part in parts])
@@ -137,16 +138,6 @@ class Molecule:
         with side_by_side(torch.device("cpu")) as each:
             power = local_power(self.read, self.where, self.cells, self.shape, width, each)
         return replace(power, start=as_shape(map(sum, zip(power.start, self.corner, strict=True))))
-
-
-def _extent(needed: Any, working: Grid) -> Box | None:
-    """Return the box of what is needed."""
-    found: Box | None = None
-    for slab in slabs(working):
-        part = bounding_box(np.asarray(needed[slab.slices]))
-        if part is not None:
-            found = part.moved(slab.start) if found is None else found.joined(part.moved(slab.start))
-    return found
 
 
 def _first_cell(start: int, stop: int) -> int:
@@ -204,17 +195,19 @@ def prepare_for(
         If the map or its mask is unusable.
     """
     reach = max(contract.reach, REACH) if contract.conditioned else contract.reach
-    prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
+    region = prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
     if contract.conditioned:
-        condition = _tell(contract, scratch, working, source.grid(), reported=reported, folder=folder)
+        grid = source.grid()
+        molecule = Molecule.prepared(scratch, working, region, grid.mean_voxel_size)
+        condition = _tell(contract, scratch, molecule, max(grid.voxel_size), reported=reported, folder=folder)
         scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition[:LENGTH], contract.familiar))
 
 
 def _tell(
     contract: Contract,
     scratch: Scratch,
-    working: Grid,
-    grid: Grid,
+    molecule: Molecule,
+    finest: float,
     *,
     reported: float | None,
     folder: Path | str | None,
@@ -222,8 +215,7 @@ def _tell(
     """Return what the net is told, and write the pattern if it is one that reads it."""
     from emres.model.whole_map import guessed_resolution, levels_read
 
-    finest, molecule = max(grid.voxel_size), Molecule.prepared(scratch, working, grid.mean_voxel_size)
-    spectra = molecule.spectra()
+    spectra, working = molecule.spectra(), molecule.working
     if not contract.patterned:
         return with_level(condition_of(spectra, reported), None)
     resolution = shown_resolution(spectra) if any(spectra.outside) else reported

@@ -89,11 +89,10 @@ def take_facts(
     try:
         masks = _target_slabs(group, row) if row.lattice else mask_slabs(source, "auto")
         with _scratch(grid, working) as scratch:
-            prepare(source, masks, working, scratch, reach=REACH)
+            region = prepare(source, masks, working, scratch, reach=REACH)
             normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
-            return _facts(
-                normalisation, Molecule.prepared(scratch, working, grid.mean_voxel_size), row, max(grid.voxel_size)
-            )
+            molecule = Molecule.prepared(scratch, working, region, grid.mean_voxel_size)
+            return _facts(normalisation, molecule, row, max(grid.voxel_size))
     except MapError as error:
         raise MapError(f"{row.entry} cannot be normalised: {error.what}", got=error.got, cure="leave it out") from error
 

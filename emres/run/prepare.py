@@ -49,7 +49,7 @@ def prepare(
     *,
     reach: int,
     normalisation: str = NORMALISATION,
-) -> None:
+) -> Box:
     """Write the mask, where on the working grid the net is needed, and the normalised density round there.
 
     Parameters
@@ -68,6 +68,11 @@ def prepare(
     normalisation : str
         As the net's contract states it.
 
+    Returns
+    -------
+    Box
+        Round all that is needed, on the working grid.
+
     Raises
     ------
     MapError
@@ -81,6 +86,7 @@ def prepare(
     gathered = _MinMax() if normalisation == MIN_MAX else _robust(grid)
     how = _resample(source.array(), grid, working, region.grown(reach).clipped(working.shape), scratch, gathered)
     scratch.note(centre=how.centre, scale=how.scale)
+    return region
 
 
 def _write_needed(inside: Sliceable, grid: Grid, working: Grid, scratch: Scratch) -> Box:

@@ -89,7 +89,7 @@ def level_maps(stream: PatchStream) -> list[WholeMap]:
     capped: list[WholeMap] = []
     for row, source, density, key in _maps(stream):
         facts = source.facts[density]
-        one = WholeMap(row.entry, density, facts, source.reported, source.finest, row.resolution, key)
+        one = WholeMap(row.entry, density, facts, source.reported, source.finest, row.resolution, key, source.valid)
         (found if source.coarsest < source.valid[1] else capped).append(one)
     return found or capped
 
@@ -98,19 +98,16 @@ def place_examples(stream: PatchStream, maps: list[WholeMap], seed: int) -> list
     """Return some places of every molecule; None of one that has few with a target that was not capped."""
     opener = stream.opener
     assert isinstance(opener, DataSetOpener)
-    valid = {key: source.valid for _, source, _, key in _maps(stream)}
-    return [_examples(opener, one, valid[one.key], np.random.default_rng([seed, k])) for k, one in enumerate(maps)]
+    return [_examples(opener, one, np.random.default_rng([seed, k])) for k, one in enumerate(maps)]
 
 
-def _examples(
-    opener: DataSetOpener, one: WholeMap, valid: tuple[float, float], rng: np.random.Generator
-) -> PlaceExamples | None:
+def _examples(opener: DataSetOpener, one: WholeMap, rng: np.random.Generator) -> PlaceExamples | None:
     if not curves_path(opener.dataset, one.key).exists():  # cubes of many maps
         return None
     curves, target = read_curves(opener.dataset, one.key)
     chosen = np.sort(rng.permutation(np.flatnonzero(curves.inside))[:PLACES])
     found = target[chosen]
-    known = (found > valid[0]) & (found < valid[1])
+    known = (found > one.valid[0]) & (found < one.valid[1])
     if known.sum() < _FEWEST:
         return None
     levels = np.log(np.where(known, found, np.nan) / one.facts.spectra.voxel_size)

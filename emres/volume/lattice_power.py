@@ -65,7 +65,7 @@ def lattice_power(
         held = torch.from_numpy(np.ascontiguousarray(read(Box(as_shape(first), as_shape(stop))), dtype=np.float32))
         powers[(slice(None), *brick.slices)] = _brick_powers(held, brick.shape, step, wanted)
 
-    list(each(fill, _bricks(near, as_shape(max(1, side // width) for side in _BRICK))))
+    list(each(fill, bricks(near, as_shape(max(1, side // width) for side in _BRICK))))
     return powers
 
 
@@ -142,7 +142,7 @@ def _functions(width: int) -> Array:
     return np.asarray(np.array(kept) * taper(width), dtype=np.float32)
 
 
-def _bricks(near: Array, sides: Shape) -> Iterator[Box]:
+def bricks(near: Array, sides: Shape) -> Iterator[Box]:
     """Yield boxes of places, of which some are asked for."""
     for corner in itertools.product(*(range(0, n, side) for n, side in zip(near.shape, sides, strict=True))):
         box = Box(as_shape(corner), as_shape(map(sum, zip(corner, sides, strict=True)))).clipped(near.shape)

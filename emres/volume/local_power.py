@@ -6,7 +6,6 @@ sums over its neighbours.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from scipy import ndimage
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Shape, as_shape
-from emres.volume.lattice_power import Each, Read, lattice_power
+from emres.volume.lattice_power import Each, Read, bricks, lattice_power
 from emres.volume.local_window import AVERAGE_BREADTH, HANN_SIGMA, SKIRT_BREADTH
 from emres.volume.spectrum import CELL
 from emres.volume.window_power import frequencies, taper
@@ -102,20 +101,19 @@ def local_power(read: Read, needed: Read, cells: Array, shape: Shape, width: int
     share = _share_within(start, count, shape, step, width)
     powers /= np.maximum(share, _WITHIN)
     beside, there = cells[np.ix_(*_cell_of(cells, start, count, step))], near & (share > _WITHIN)
-    inside = beside & _at_places(needed, start, count, step)
+    inside = _at_places(needed, beside, start, step)
     return LocalPower(powers, _smoothed(powers, there, width / step), there, beside, inside, start, step, width)
 
 
-def _at_places(needed: Read, start: Shape, count: Shape, step: int) -> Array:
-    """Return which places of a lattice are needed."""
-    found = np.zeros(count, dtype=bool)
-    for z, y in itertools.product(range(0, count[0], _SECTIONS), range(0, count[1], _ROWS)):
-        part = Box((z, y, 0), (z + _SECTIONS, y + _ROWS, count[2])).clipped(count)
+def _at_places(needed: Read, asked: Array, start: Shape, step: int) -> Array:
+    """Return which of the places that are asked for are needed."""
+    found = np.zeros(asked.shape, dtype=bool)
+    for part in bricks(asked, (_SECTIONS, _ROWS, asked.shape[2])):
         first, last = (
             as_shape(a + step * k for a, k in zip(start, corner, strict=True)) for corner in (part.start, part.stop)
         )
         found[part.slices] = needed(Box(first, last))[::step, ::step, ::step] > 0
-    return found
+    return found & asked
 
 
 def _smoothed(powers: Array, there: Array, steps: float) -> Array:

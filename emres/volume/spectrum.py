@@ -183,8 +183,13 @@ def thinned(indices: Array, most: int) -> Array:
     indices : (n, 3) int
     most : int
     """
+    return np.asarray(indices[kept(indices, most)])
+
+
+def kept(indices: Array, most: int) -> Array:
+    """Return which indices :func:`thinned` keeps, (n,) bool."""
     if len(indices) <= most:
-        return indices
+        return np.ones(len(indices), dtype=bool)
     relative = np.abs(2 * indices - indices.min(axis=0) - indices.max(axis=0)) // 2
     found = np.zeros(len(indices), dtype=bool)
     for unit, off in ((2**k, 2**k // 2 * half) for k in range(12) for half in (0, 1)):
@@ -193,7 +198,9 @@ def thinned(indices: Array, most: int) -> Array:
         for chosen in (here, here & (odd.sum(axis=1) % 2 == 0), here & (odd == odd[:, :1]).all(axis=1)):
             if found.sum() < chosen.sum() <= most:
                 found = chosen
-    return np.asarray(indices[found] if found.any() else indices[:: -(-len(indices) // most)])
+    if not found.any():
+        found[:: -(-len(indices) // most)] = True
+    return found
 
 
 def window_at(start: Array, shape: Shape, side: int = SIDE) -> Box:
