@@ -139,8 +139,7 @@ class ModelUnderTest:
         inside = resolution[resolution > 0]
         if not (self.can_be_told and len(inside)):
             return []
-        limits = finest_answer(grid), self.contract.valid_range[1] * working.voxel_size[0]
-        return doubts(float(np.median(inside)), reported, limits)
+        return doubts(float(np.median(inside)), reported, self.contract, grid, working)
 
     def _blocks(self, scratch: Scratch, working: Grid) -> BlockJob:
         """Return the work of the net: on the whole map, which is in memory."""

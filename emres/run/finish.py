@@ -13,7 +13,9 @@ from emres.run.jobs import provenance
 from emres.run.prepare import NO_SIGNAL, SPREAD, Summary, finest_answer, marked, restore
 
 if TYPE_CHECKING:
+    from emres.model.contract import Contract
     from emres.run.predict import PredictJob
+    from emres.volume.grid import Grid
 
 # Median local over reported resolution: 99 of 100 simulated maps lie between 0.99 and 1.6.
 _LIKELY = (0.9, 1.7)
@@ -56,10 +58,9 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             **answer,
         }
         if spread:
-            limits = finest_answer(grid), job.contract.valid_range[1] * working.voxel_size[0]
             told = scratch.notes().get("warnings", [])
             attributes |= {"reported": job.reported, "uncertainty": spread.result()}
-            if warnings := [*told, *doubts(answer["median"], job.reported, limits)]:
+            if warnings := [*told, *doubts(answer["median"], job.reported, job.contract, grid, working)]:
                 attributes["warnings"] = warnings
         # After the uncertainty: that the resolution is there means that all is done.
         writer.commit(attributes)
@@ -79,7 +80,7 @@ def _write_uncertainty(job: PredictJob, kind: str, scratch: Scratch) -> float:
     return float(summary.result()["median"])
 
 
-def doubts(median: float, reported: float | None, limits: tuple[float, float]) -> list[str]:
+def doubts(median: float, reported: float | None, contract: Contract, grid: Grid, working: Grid) -> list[str]:
     """Return what is to be said of an answer that itself gives reason to doubt it, in sentences.
 
     Parameters
@@ -88,10 +89,13 @@ def doubts(median: float, reported: float | None, limits: tuple[float, float]) -
         Å, of the local resolution.
     reported : float, optional
         Å, of the whole map, if it was told.
-    limits : (float, float)
-        Å, the finest and the coarsest that can be answered.
+    contract : Contract
+        Of the model.
+    grid, working : Grid
+        The map's, and the model's.
     """
-    return far_from_reported(median, reported) + at_its_limit(median, *limits)
+    coarsest = contract.valid_range[1] * working.voxel_size[0]
+    return far_from_reported(median, reported) + at_its_limit(median, finest_answer(grid), coarsest)
 
 
 def far_from_reported(median: float, reported: float | None) -> list[str]:
