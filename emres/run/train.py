@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -152,6 +153,7 @@ def _begin(
     """Return a fresh state, or that of a checkpoint, and the contract."""
     from emres.model.train_state import TrainState
 
+    started = time.perf_counter()
     net = fresh_net(plan, dataset.side("train"))
     contract = contract_for(plan, net, training.to.name)
     if found is None and contract.conditioned:
@@ -159,6 +161,7 @@ def _begin(
 
         learn_readers(net, stream, plan, tell)
     state = TrainState(net.to(ranks.device), plan.weight_decay)
+    state.seconds = time.perf_counter() - started  # what its readers took is part of what a training takes
     if found is not None:
         state.restore(found)
     ranks.agreed()  # nobody writes before everybody has read

@@ -129,6 +129,16 @@ def test_training_lowers_the_error_it_is_judged_by(kept: DataSet, tmp_path: Path
     )
 
 
+def test_the_time_that_readers_take_is_part_of_what_a_training_takes(
+    kept: DataSet, tmp_path: Path, monkeypatch
+) -> None:
+    def slow(*_: object) -> None:
+        time.sleep(5)
+
+    monkeypatch.setattr("emres.run.train_readers.learn_readers", slow)
+    assert trained(kept, tmp_path / "net", **CONDITIONED)["seconds"] >= 5
+
+
 def test_a_conditioned_net_is_calibrated_and_knows_what_it_was_trained_on(kept: DataSet, tmp_path: Path) -> None:
     moments: list[Moment] = []
     trained(kept, tmp_path / "net", moments.append, **CONDITIONED)
