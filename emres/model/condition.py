@@ -8,6 +8,7 @@ answers both ways.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +78,11 @@ def condition_of(spectra: Spectra, reported: float | None = None, shown: float |
 
 def _logs(power: tuple[float, ...]) -> Array:
     return log_power(np.array(power[1 : NYQUIST + 1])) / _SCALE
+
+
+def log_spectrum(condition: Sequence[float] | Array) -> Array:
+    """Return the natural logarithm of the power in the molecule, (NYQUIST,), that a net was told."""
+    return _SCALE * np.asarray(condition[:NYQUIST], dtype=np.float64)
 
 
 def _level(reported: float, voxel_size: float) -> float:

@@ -20,7 +20,6 @@ from emres.model.told import told_condition
 Array = np.ndarray[Any, Any]
 TellStep = Callable[[int, int, float, float], None]
 
-_VARIANTS = 8  # of every map: sharpened, masked, told and untold
 _BATCH = 64
 _ALIEN = 0.15  # share of the told examples whose map tells of another level than it has
 _TELL_EVERY = 50  # steps
@@ -50,6 +49,10 @@ class WholeMap:
         Of its facts.
     valid : (float, float)
         Å: a target at or beyond either was capped.
+    part : int
+        Of the maps: whole families lie in one part.
+    variants : int
+        How many are learnt from: sharpened, masked, told and untold.
     """
 
     entry: str
@@ -60,6 +63,8 @@ class WholeMap:
     resolution: float
     key: str = ""
     valid: tuple[float, float] = (0.0, math.inf)
+    part: int = 0
+    variants: int = 8
 
     @property
     def level(self) -> float:
@@ -83,13 +88,12 @@ def level_examples(maps: Sequence[WholeMap], varied: Augmentation, seed: int) ->
 
     Returns
     -------
-    (8 n, LENGTH) float32, (8 n,) int
-        Conditions, and the place of the map of each.
+    (m, LENGTH) float32, (m,) int
+        Conditions, as many as the maps have variants, and the place of the map of each.
     """
-    rng = np.random.default_rng([seed, 1])
-    seeds = rng.integers(2**62, size=(len(maps), _VARIANTS))
-    found = [one.told(varied, int(seed)) for one, row in zip(maps, seeds, strict=True) for seed in row]
-    return np.stack(found), np.repeat(np.arange(len(maps)), _VARIANTS)
+    of = np.repeat(np.arange(len(maps)), [one.variants for one in maps])
+    seeds = np.random.default_rng([seed, 1]).integers(2**62, size=len(of))
+    return np.stack([maps[int(k)].told(varied, int(seed)) for k, seed in zip(of, seeds, strict=True)]), of
 
 
 def fit_levels(

@@ -87,7 +87,8 @@ class PlaceReader(nn.Module):
     Parameters
     ----------
     members : int
-        Readers that learn the same, each from its own start.
+        Readers that learn the same, each from its own start and without its own part of the maps: what one has not
+        seen it reads as it will read any other.
     channels : int
         Of each.
 
@@ -115,26 +116,33 @@ class PlaceReader(nn.Module):
         """
         return self.each(condition, places).mean(0)
 
-    def each(self, condition: Tensor, places: Tensor) -> Tensor:
-        """Return what every member reads, (members, batch, n); in training they meet errors."""
-        return self.read(condition, places)[0]
+    def each(self, condition: Tensor, places: Tensor, members: Sequence[int] | None = None) -> Tensor:
+        """Return what members read, all or some, (members, batch, n); in training they meet errors."""
+        return self.read(condition, places, members)[0]
 
     def read(
-        self, condition: Tensor, places: Tensor, common: Sequence[Sequence[Tensor]] | None = None
+        self,
+        condition: Tensor,
+        places: Tensor,
+        members: Sequence[int] | None = None,
+        common: Sequence[Sequence[Tensor]] | None = None,
     ) -> tuple[Tensor, list[list[Tensor]]]:
-        """Return what every member reads, and what it finds that places have in common."""
+        """Return what members read, and what each finds that places have in common."""
+        asked = range(len(self.members)) if members is None else members
         of_map = self.curves(condition)
         if self.training:
             of_map, places = varied(of_map, Curves.EXACT), varied(places.flatten(0, 1)).view_as(places)
         here = torch.cat([places, torch.tanh(places @ self.curves.slope / 2)], 2)
         found = [
-            member.read(of_map, self.curves.places, here, None if common is None else common[k])  # type: ignore[operator]
-            for k, member in enumerate(self.members)
+            self.members[k].read(of_map, self.curves.places, here, None if common is None else common[n])  # type: ignore[operator]
+            for n, k in enumerate(asked)
         ]
         return torch.stack([levels for levels, _ in found]), [joint for _, joint in found]
 
 
-def read_places(reader: PlaceReader, condition: Array, curves: PlaceCurves) -> Levels:
+def read_places(
+    reader: PlaceReader, condition: Array, curves: PlaceCurves, members: Sequence[int] | None = None
+) -> Levels:
     """Return what a reader, in evaluation mode, finds in a map.
 
     Parameters
@@ -142,6 +150,8 @@ def read_places(reader: PlaceReader, condition: Array, curves: PlaceCurves) -> L
     reader : PlaceReader
     condition : (LENGTH,) float32
     curves : PlaceCurves
+    members : sequence of int, optional
+        Which are asked; all by default.
     """
     told = torch.from_numpy(condition)[None]
 
@@ -149,9 +159,9 @@ def read_places(reader: PlaceReader, condition: Array, curves: PlaceCurves) -> L
         return torch.from_numpy(curves.values[chosen]).float()[None]
 
     with torch.inference_mode():
-        _, common = reader.read(told, given(_of_molecule(curves)))
+        _, common = reader.read(told, given(_of_molecule(curves)), members)
         parts = [
-            reader.read(told, given(slice(k, k + _AT_ONCE)), common)[0].mean(0)[0].numpy()
+            reader.read(told, given(slice(k, k + _AT_ONCE)), members, common)[0].mean(0)[0].numpy()
             for k in range(0, len(curves.values), _AT_ONCE)
         ]
     return curves.levels(np.concatenate(parts))

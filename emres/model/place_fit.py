@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,13 @@ class PlaceExamples:
         As :class:`emres.volume.place_curves.PlaceCurves` has them.
     levels : (n,) float32
         log(local resolution / voxel size), NaN where there is no target.
+    part : int
+        Of the maps: the member of a reader of the same number, counted round, does not learn from it.
     """
 
     curves: Array
     levels: Array
+    part: int | None = None
 
 
 def fit_places(
@@ -43,7 +46,7 @@ def fit_places(
     seed: int,
     tell: TellStep = silent,
 ) -> None:
-    """Teach a reader; to others that learn, its weights are given.
+    """Teach the members of a reader, one after the other; to others that learn, their weights are given.
 
     Parameters
     ----------
@@ -61,16 +64,38 @@ def fit_places(
         As for :func:`emres.model.level_fit.descend`.
     """
     torch.manual_seed(seed)
-    usable = np.array([one is not None for one in examples])[of]
-    rng, told, of = np.random.default_rng([seed, 2]), torch.from_numpy(conditions[usable]), of[usable]
+    reader.train()
+    for k, member in enumerate(reader.members):
+        chosen = _learnt_by(k, len(reader.members), examples)[of]
+        read = _reading(reader, k, examples, conditions[chosen], of[chosen], np.random.default_rng([seed, 2, k]))
+        descend(member.requires_grad_(), steps, read, tell)
+    reader.requires_grad_(False)
+
+
+def _learnt_by(member: int, members: int, examples: Sequence[PlaceExamples | None]) -> Array:
+    """Return which maps a member learns from: all but its own part, unless nothing were left."""
+    usable = np.array([one is not None for one in examples])
+    own = np.array([one is not None and one.part is not None and one.part % members == member for one in examples])
+    return usable & ~own if (usable & ~own).any() else usable
+
+
+def _reading(
+    reader: PlaceReader,
+    member: int,
+    examples: Sequence[PlaceExamples | None],
+    conditions: Array,
+    of: Array,
+    rng: np.random.Generator,
+) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
+    """Return what draws examples and has a member read them."""
+    told = torch.from_numpy(conditions)
 
     def read() -> tuple[torch.Tensor, torch.Tensor]:
         chosen = rng.integers(len(of), size=_MAPS)
         curves, levels = _drawn([one for k in chosen if (one := examples[of[k]]) is not None], rng)
-        return reader.each(alienated(told[torch.from_numpy(chosen)]), curves), levels
+        return reader.each(alienated(told[torch.from_numpy(chosen)]), curves, (member,)), levels
 
-    descend(reader.train().requires_grad_(), steps, read, tell)
-    reader.requires_grad_(False)
+    return read
 
 
 def _drawn(maps: Sequence[PlaceExamples], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -69,7 +69,10 @@ class TrainPlan:
         A step sees one batch of patches, over all processes together.
     level_steps : int, optional
         Of a net that is told of whole maps, before: in which it learns how fine a map is as a whole, and round each
-        place. As many as ``steps`` unless given, and at most 1500 and 4000.
+        place. 1500 and 2500 unless given, and no more than twice as many as ``steps``.
+    handled : int
+        Of a net that is told of whole maps: how often every average of half maps is sharpened, filtered, cut and
+        resampled beyond what its depositors did; readers of whole maps learn from these, too.
     parts : int
         A batch comes in so many parts, which processes share: their number divides it.
     seed : int
@@ -116,6 +119,7 @@ class TrainPlan:
     steps: int = 2000
     batch: int = 16
     level_steps: int | None = None
+    handled: int = 4
     parts: int = 4
     seed: int = 0
     epoch_steps: int = 500
@@ -143,7 +147,7 @@ class TrainPlan:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "parts", "octave_steps", "epoch_steps", "evaluate_every", "validation_patches"):
             _check(getattr(self, name) >= 1, self, name, "1 or more")
-        for name in ("seed", "octaves", "patience", "checkpoint_every", "weight_decay", "spread"):
+        for name in ("seed", "handled", "octaves", "patience", "checkpoint_every", "weight_decay", "spread"):
             _check(getattr(self, name) >= 0, self, name, "0 or more")
         for name in ("clip", "beta", "learning_rate"):
             _check(getattr(self, name) is None or 0 < getattr(self, name) < math.inf, self, name, "above 0")

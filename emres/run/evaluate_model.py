@@ -13,7 +13,7 @@ from emres.archive.registry import find_model
 from emres.archive.scratch import MemoryScratch, Scratch
 from emres.model.contract import Contract, read_contract
 from emres.run.blockwise import BlockJob, create_target, run_blocks
-from emres.run.finish import doubts
+from emres.run.doubts import doubts
 from emres.run.jobs import resolve_device
 from emres.run.map_spectra import inputs_of, prepare_for
 from emres.run.masks import mask_slabs
@@ -131,15 +131,19 @@ class ModelUnderTest:
         if contract.cube:
             resolution = marked(resolution, source.array())
         sigma = _restored(scratch, grid, working, 0, SPREAD) if self.can_be_told else None
-        warnings = [*scratch.notes().get("warnings", ()), *self._doubts(resolution, grid, working, reported)]
+        notes = scratch.notes()
+        doubtful = self._doubts(resolution, notes.get("condition", []), (grid, working), reported)
+        warnings = [*notes.get("warnings", ()), *doubtful]
         return Answer(resolution, sigma, tuple(warnings))
 
-    def _doubts(self, resolution: Array, grid: Grid, working: Grid, reported: float | None) -> list[str]:
+    def _doubts(
+        self, resolution: Array, condition: list[float], grids: tuple[Grid, Grid], reported: float | None
+    ) -> list[str]:
         """Return what a user would be told of an answer."""
         inside = resolution[resolution > 0]
         if not (self.can_be_told and len(inside)):
             return []
-        return doubts(float(np.median(inside)), reported, self.contract, grid, working)
+        return doubts(float(np.median(inside)), reported, condition, self.contract, grids)
 
     def _blocks(self, scratch: Scratch, working: Grid) -> BlockJob:
         """Return the work of the net: on the whole map, which is in memory."""

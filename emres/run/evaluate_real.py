@@ -129,10 +129,10 @@ def real_summary(found: Sequence[Mapping[str, Any]], factor: float = LOCAL_OVER_
     Returns
     -------
     dict
-        ``factor``; ``all`` and ``usual`` (2.5-4.5 Å reported): ``maps``, by name of prediction ``error`` (mean
-        absolute, Å), ``bias`` (mean, Å), ``spearman`` with the reported values; ``best_constant`` (error of the best
-        constant, Å), ``best_multiple`` (error of the best multiple of the voxel size, Å), ``spearman_of_voxel_size``;
-        ``worst``: the maps that are off by over 1 Å.
+        ``factor``; ``all``, ``usual`` (2.5-4.5 Å reported) and ``unwarned`` (blind): ``maps``, by name of prediction
+        ``error`` (mean absolute, Å), ``bias`` (mean, Å), ``spearman`` with the reported values; ``best_constant``
+        (error of the best constant, Å), ``best_multiple`` (error of the best multiple of the voxel size, Å),
+        ``spearman_of_voxel_size``; ``worst``: the maps that are off by over 1 Å.
     """
     usual = [one for one in found if USUAL[0] <= one["reported"] <= USUAL[1]]
     worst = {
@@ -140,7 +140,9 @@ def real_summary(found: Sequence[Mapping[str, Any]], factor: float = LOCAL_OVER_
         for one in found
         if abs(one["medians"][BLIND] - factor * one["reported"]) > 1
     }
-    return {"factor": factor, "all": _compared(found, factor), "usual": _compared(usual, factor), "worst": worst}
+    unwarned = [one for one in found if not one["warnings"]]
+    groups = {"all": found, "usual": usual, "unwarned": unwarned}
+    return {"factor": factor, **{name: _compared(some, factor) for name, some in groups.items()}, "worst": worst}
 
 
 def _compared(found: Sequence[Mapping[str, Any]], factor: float) -> dict[str, Any]:

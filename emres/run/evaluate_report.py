@@ -258,7 +258,7 @@ def real_maps(evaluation: Mapping[str, Any]) -> str:
 def real_sentences(summary: Mapping[str, Any]) -> str:
     """Return what medians are off by, against a multiple of the reported resolution, beside constants."""
     said = []
-    for key, which in (("all", "all maps"), ("usual", "reported 2.5-4.5 Å")):
+    for key, which in (("all", "all maps"), ("usual", "reported 2.5-4.5 Å"), ("unwarned", "not warned of, blind")):
         found = summary[key]
         if not found["maps"]:
             continue

@@ -133,12 +133,12 @@ def changes(density: Array, grid: Grid, inside: Array, resolution: float) -> Ite
         if factor < 1 or resolution > 2.1 * factor * max(grid.voxel_size):
             yield _resampled(density, grid, factor)
     for name, sign in (("sharpened", -1), ("blurred", 1)):
-        filtered = _filtered(density, grid, b_factor=sign * _SHARPENING * resolution**2)
-        yield Change(f"{name} ninefold at its resolution", LOOSE, filtered, grid, _same)
+        changed = filtered(density, grid, b_factor=sign * _SHARPENING * resolution**2)
+        yield Change(f"{name} ninefold at its resolution", LOOSE, changed, grid, _same)
     yield Change("soft mask", LOOSE, _masked(density, grid, inside, how.centre), grid, _same)
-    yield Change("low-pass at the map's resolution", LOOSE, _filtered(density, grid, cut=resolution), grid, _same)
+    yield Change("low-pass at the map's resolution", LOOSE, filtered(density, grid, cut=resolution), grid, _same)
     if resolution > 2.1 * max(grid.voxel_size) and resolution < 0.1 * min(grid.extent):
-        yield Change("low-pass at 1.3 times it", LOOSE, _filtered(density, grid, cut=1.3 * resolution), grid, _same)
+        yield Change("low-pass at 1.3 times it", LOOSE, filtered(density, grid, cut=1.3 * resolution), grid, _same)
 
 
 def _same(answer: Array) -> Array:
@@ -212,8 +212,16 @@ def _resampled(density: Array, grid: Grid, factor: float) -> Change:
     return Change(f"resampled {factor:g}x", LOOSE, fourier_resample(density, grid, coarse), coarse, back)
 
 
-def _filtered(density: Array, grid: Grid, *, b_factor: float = 0.0, cut: float = 0.0) -> Array:
-    """Return a map with a B factor (Å^2; below 0 sharpens) or a soft low-pass (Å)."""
+def filtered(density: Array, grid: Grid, *, b_factor: float = 0.0, cut: float = 0.0) -> Array:
+    """Return a map with a B factor (Å^2; below 0 sharpens) or a soft low-pass (Å).
+
+    Parameters
+    ----------
+    density : (z, y, x) float32
+    grid : Grid
+    b_factor, cut : float
+        Å^2; Å, 0 for none.
+    """
     axes = [np.fft.fftfreq(n, size) for n, size in zip(grid.shape[:2], grid.voxel_size[:2], strict=True)]
     last = np.fft.rfftfreq(grid.shape[2], grid.voxel_size[2])
     square = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + last[None, None, :] ** 2

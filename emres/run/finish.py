@@ -9,17 +9,12 @@ import numpy as np
 
 from emres.archive.scratch import Scratch
 from emres.archive.writer import VolumeWriter
+from emres.run.doubts import doubts
 from emres.run.jobs import provenance
 from emres.run.prepare import NO_SIGNAL, SPREAD, Summary, finest_answer, marked, restore
 
 if TYPE_CHECKING:
-    from emres.model.contract import Contract
     from emres.run.predict import PredictJob
-    from emres.volume.grid import Grid
-
-# Median local over reported resolution: 99 of 100 simulated maps lie between 0.99 and 1.6.
-_LIKELY = (0.9, 1.7)
-_AT_FINEST, _AT_COARSEST = 1.01, 0.99  # of the limits
 
 
 def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
@@ -58,9 +53,10 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             **answer,
         }
         if spread:
-            told = scratch.notes().get("warnings", [])
+            notes = scratch.notes()
             attributes |= {"reported": job.reported, "uncertainty": spread.result()}
-            if warnings := [*told, *doubts(answer["median"], job.reported, job.contract, grid, working)]:
+            doubtful = doubts(answer["median"], job.reported, notes.get("condition", []), job.contract, job.grids)
+            if warnings := [*notes.get("warnings", []), *doubtful]:
                 attributes["warnings"] = warnings
         # After the uncertainty: that the resolution is there means that all is done.
         writer.commit(attributes)
@@ -78,66 +74,3 @@ def _write_uncertainty(job: PredictJob, kind: str, scratch: Scratch) -> float:
         header = job.source.attributes(job.kind).get("mrc_header")
         writer.commit({"fingerprint": job.fingerprint(), "model": job.contract.name_version, "mrc_header": header})
     return float(summary.result()["median"])
-
-
-def doubts(median: float, reported: float | None, contract: Contract, grid: Grid, working: Grid) -> list[str]:
-    """Return what is to be said of an answer that itself gives reason to doubt it, in sentences.
-
-    Parameters
-    ----------
-    median : float
-        Å, of the local resolution.
-    reported : float, optional
-        Å, of the whole map, if it was told.
-    contract : Contract
-        Of the model.
-    grid, working : Grid
-        The map's, and the model's.
-    """
-    coarsest = contract.valid_range[1] * working.voxel_size[0]
-    return far_from_reported(median, reported) + at_its_limit(median, finest_answer(grid), coarsest)
-
-
-def far_from_reported(median: float, reported: float | None) -> list[str]:
-    """Return a sentence if an answer does not go with the resolution that was told, else nothing.
-
-    Parameters
-    ----------
-    median : float
-        Å, of the local resolution.
-    reported : float, optional
-        Å, of the whole map.
-
-    Examples
-    --------
-    >>> far_from_reported(3.9, 3.4), far_from_reported(3.9, None)
-    ([], [])
-    """
-    if reported is None or _LIKELY[0] <= median / reported <= _LIKELY[1]:
-        return []
-    return [
-        f"the median local resolution, {median:.3g} Å, is {median / reported:.2g} times the reported {reported:.3g} Å "
-        f"(usual: {_LIKELY[0]:g} to {_LIKELY[1]:g}): check the mask and what was reported, or compare with half maps, "
-        "emres estimate --method fsc"
-    ]
-
-
-def at_its_limit(median: float, finest: float, coarsest: float) -> list[str]:
-    """Return a sentence if most of an answer is the finest or the coarsest that can be given, Å, else nothing.
-
-    Examples
-    --------
-    >>> at_its_limit(12.0, 2.2, 22.6)
-    []
-    """
-    if median <= _AT_FINEST * finest:
-        return [
-            f"half of the molecule or more is at {finest:.3g} Å, two voxels of the map: it is resolved to that or "
-            "better, and no map with such voxels can show more"
-        ]
-    if median >= _AT_COARSEST * coarsest:
-        return [
-            f"half of the molecule or more is at {coarsest:.3g} Å, the coarsest that the model answers on this map: it "
-            "is resolved to that or worse, or the mask holds more than the molecule"
-        ]
-    return []

@@ -15,6 +15,7 @@ from emres.archive.disk import replaced_file
 from emres.archive.manifest import DataSet, Row
 from emres.archive.store import Store
 from emres.errors import StoreError
+from emres.volume.grid import Triple
 from emres.volume.place_curves import PlaceCurves
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +29,9 @@ def curves_path(dataset: DataSet, key: str) -> Path:
     return dataset.folder / FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
 
 
-def write_curves(dataset: DataSet, row: Row, key: str, curves: PlaceCurves, voxel_size: float) -> None:
+def write_curves(
+    dataset: DataSet, row: Row, key: str, curves: PlaceCurves, voxel_size: float, start: Triple = (0.0, 0.0, 0.0)
+) -> None:
     """Write the curves of a map, and its target at each place.
 
     Parameters
@@ -38,8 +41,10 @@ def write_curves(dataset: DataSet, row: Row, key: str, curves: PlaceCurves, voxe
     curves : PlaceCurves
     voxel_size : float
         Å, of the voxels that the places are counted in.
+    start : (z, y, x)
+        Å, where these begin on the grid of the target.
     """
-    target = _target_at(dataset, row, curves.voxels() * voxel_size)
+    target = _target_at(dataset, row, curves.voxels() * voxel_size + np.array(start))
     path = curves_path(dataset, key)
     path.parent.mkdir(exist_ok=True)
     arrays: dict[str, Any] = {name: np.asarray(getattr(curves, name)) for name in _FIELDS}

@@ -1,24 +1,17 @@
-"""Numbers of whole maps that patches need: normalisation, as ``run.prepare`` takes it, and the molecule's spectrum.
-
-They are kept in ``DATASET/patches.json`` beside the manifest: taken once a map, not once a worker.
-"""
+"""Numbers of whole maps that patches need: normalisation, as ``run.prepare`` takes it, and the molecule's spectrum."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from emres.archive.disk import replaced_file
 from emres.archive.manifest import DataSet, Row
 from emres.archive.scratch import DiskScratch, MemoryScratch, Scratch
 from emres.archive.store import EntryGroup, Store
@@ -26,25 +19,21 @@ from emres.errors import EmresError, MapError
 from emres.model.cut import CutPlan
 from emres.model.patch_source import MapFacts
 from emres.run.jobs import hash_of_facts
+from emres.run.kept_facts import KeptFacts
 from emres.run.map_spectra import REACH, Molecule, places_of
 from emres.run.masks import mask_slabs, slabs
 from emres.run.patch_curves import curves_path, write_curves
 from emres.run.patch_entries import check_row, density_pyramid, kinds_of
 from emres.run.prepare import bytes_in_memory, prepare
 from emres.volume.blocks import Box
-from emres.volume.contrast import PARTS, Contrast
 from emres.volume.density import Normalisation
 from emres.volume.grid import Grid
 from emres.volume.one_map_fsc import shown_resolution
 from emres.volume.place_curves import PlaceCurves
-from emres.volume.spectrum import Spectra
+from emres.volume.pyramid import Pyramid
 
 Array = np.ndarray[Any, Any]
 
-FILE = "patches.json"
-
-_FORMAT = 10
-_SECONDS = 30.0  # of work that a kill may cost
 _GUESSED = 0.12  # standard deviation of the logarithm of the error with which a net guesses a resolution
 _MEMORY = 2**30  # bytes for the arrays of one map; above it they go to disk
 
@@ -88,29 +77,48 @@ def take_facts(
     working = grid if row.lattice or voxel_size is None else grid.resampled(voxel_size)
     try:
         masks = _target_slabs(group, row) if row.lattice else mask_slabs(source, "auto")
-        with _scratch(grid, working) as scratch:
-            region = prepare(source, masks, working, scratch, reach=REACH)
-            normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
-            molecule = Molecule.prepared(scratch, working, region, grid.mean_voxel_size)
-            return _facts(normalisation, molecule, row, max(grid.voxel_size))
+        return facts_of(source, masks, working, None if row.lattice else guessed_for(row))
     except MapError as error:
         raise MapError(f"{row.entry} cannot be normalised: {error.what}", got=error.got, cure="leave it out") from error
 
 
-def _facts(
-    normalisation: Normalisation, molecule: Molecule, row: Row, finest: float
+def facts_of(
+    source: Pyramid, masks: Iterable[tuple[Box, Array]], working: Grid, guessed: float | None
 ) -> tuple[MapFacts, PlaceCurves | None]:
-    spectra = molecule.spectra()
-    if row.lattice:  # cubes of many maps have no neighbours
-        return MapFacts(normalisation, spectra), None
-    resolution = shown_resolution(spectra) if any(spectra.outside) else guessed_for(row)
-    curves, shown = places_of(molecule, spectra, resolution, finest)
-    return MapFacts(normalisation, spectra, shown), curves
+    """Prepare a map as it is prepared for a net, and return its numbers, and the curves of its places.
+
+    Parameters
+    ----------
+    source : Pyramid
+    masks : iterable
+        Where its molecule is; see :func:`emres.run.masks.mask_slabs`.
+    working : Grid
+        That of the net.
+    guessed : float, optional
+        Å, what would be guessed of it where its noise does not show; None of a box of cubes of many maps: they have no
+        neighbours, and so no curves.
+
+    Raises
+    ------
+    MapError
+        If there is no molecule in it.
+    """
+    grid = source.grid()
+    with _scratch(grid, working) as scratch:
+        region = prepare(source, masks, working, scratch, reach=REACH)
+        normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
+        molecule = Molecule.prepared(scratch, working, region, grid.mean_voxel_size)
+        spectra = molecule.spectra()
+        if guessed is None:
+            return MapFacts(normalisation, spectra), None
+        resolution = shown_resolution(spectra) if any(spectra.outside) else guessed
+        curves, shown = places_of(molecule, spectra, resolution, max(grid.voxel_size))
+        return MapFacts(normalisation, spectra, shown), curves
 
 
-def guessed_for(row: Row) -> float:
+def guessed_for(row: Row, which: str = "") -> float:
     """Return what might be guessed of a map whose noise does not show: windows must not tell what is to be learnt."""
-    seed = int.from_bytes(hashlib.sha256(row.entry.encode()).digest()[:8], "little")
+    seed = int.from_bytes(hashlib.sha256(f"{row.entry}{which}".encode()).digest()[:8], "little")
     return (row.reported or row.resolution) * math.exp(_GUESSED * np.random.default_rng(seed).normal())
 
 
@@ -129,40 +137,6 @@ def _target_slabs(group: EntryGroup, row: Row) -> Iterator[tuple[Box, Array]]:
     target = group.array(row.target)
     for box in slabs(group.grid(row.target)):
         yield box, np.asarray(target[box.slices]) > 0
-
-
-def read_facts(dataset: DataSet) -> dict[str, MapFacts]:
-    """Read the numbers of maps that were kept beside the manifest; none where there are none, or they are damaged."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads((dataset.folder / FILE).read_text(encoding="utf-8"))
-        return {
-            key: MapFacts(
-                Normalisation(**value["normalisation"]),
-                _spectra(value["spectra"]),
-                value["shown"],
-            )
-            for key, value in found["maps"].items()
-            if found["format_version"] == _FORMAT
-        }
-    return {}
-
-
-def _spectra(found: dict[str, Any]) -> Spectra:
-    contrast = found["contrast"] and _contrast(found["contrast"])
-    return Spectra(found["voxel_size"], tuple(found["inside"]), tuple(found["outside"]), contrast, found["sampling"])
-
-
-def _contrast(found: dict[str, Any]) -> Contrast:
-    parts: dict[str, Any] = {name: tuple(found[name]) for name in PARTS}
-    return Contrast(**parts, cells=found["cells"])
-
-
-def _record(facts: MapFacts) -> dict[str, Any]:
-    return {
-        "normalisation": asdict(facts.normalisation),
-        "spectra": asdict(facts.spectra),
-        "shown": facts.shown,
-    }
 
 
 def gather_facts(
@@ -192,34 +166,18 @@ def gather_facts(
     StoreError, MapError
         If an entry is not what the manifest says.
     """
-    facts = read_facts(dataset)
-    written, known = time.monotonic(), len(facts)
-    try:
+    with KeptFacts(dataset) as kept:
         for row in rows:
             check_row(dataset, row)
             size = size_for(row, cut)
             for density in row.densities:
                 key = facts_key(dataset, row, density, size)
-                if key not in facts or not (row.lattice or curves_path(dataset, key).exists()):
+                if key not in kept.facts or not (row.lattice or curves_path(dataset, key).exists()):
                     if report is not None:
                         report(row.entry)
-                    facts[key], curves = take_facts(dataset, row, density, size)
+                    facts, curves = take_facts(dataset, row, density, size)
+                    kept.keep(key, facts)
                     if curves is not None:
                         with suppress(OSError, EmresError):  # a place that cannot be written is read all the same
-                            write_curves(dataset, row, key, curves, facts[key].spectra.voxel_size)
-            if len(facts) > known and time.monotonic() > written + _SECONDS:
-                _write_facts(dataset, facts)
-                written, known = time.monotonic(), len(facts)
-    finally:
-        # What was taken is kept even if the next entry is broken.
-        if len(facts) > known:
-            _write_facts(dataset, facts)
-    return facts
-
-
-def _write_facts(dataset: DataSet, facts: dict[str, MapFacts]) -> None:
-    """Write the numbers; a data set in a place that cannot be written is used all the same."""
-    path = dataset.folder / FILE
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(_record(value))}" for key, value in facts.items())
-    with suppress(OSError, EmresError), replaced_file(path) as part:
-        part.write_text(f'{{"format_version": {_FORMAT}, "maps": {{\n{lines}\n}}}}\n', encoding="utf-8")
+                            write_curves(dataset, row, key, curves, facts.spectra.voxel_size)
+        return kept.facts

@@ -16,7 +16,8 @@ from emres.model.augment import USUAL, Augmentation
 from emres.model.cut import CutPlan, cut
 from emres.model.epoch import by_entry, draw_patches, plan_visits
 from emres.model.patch_spec import EpochPlan, PatchSpec
-from emres.run.patch_facts import gather_facts, read_facts
+from emres.run.kept_facts import read_facts
+from emres.run.patch_facts import gather_facts
 from emres.run.patch_sources import CACHE_BYTES, DataSetOpener
 from emres.volume.grid import DIMS
 

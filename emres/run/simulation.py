@@ -143,7 +143,7 @@ class SimulationPlan:
 
     def deposits_of(self, recipe: Recipe) -> dict[str, Processing]:
         """Return how each of a version's maps is treated: ``map``, and ``map_2`` and on."""
-        from emres.simulate.recipes import draw_deposits
+        from emres.simulate.processings import draw_deposits
 
         ways = draw_deposits(recipe, self.deposits)
         if self.same_grid:

@@ -87,7 +87,7 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
     if getattr(state.net, "patterned", False):
         from emres.run.train_readers import read_maps
 
-        read_maps(state.net, stream, tell)
+        read_maps(state.net, stream, tell, learnt=True)
     feed = Feed(stream, plan, ranks, training.threads, training.workers)
     validation = _validation(dataset, plan, contract, ranks, state.net, tell)
     files = TrainFiles(training.to, about, tell, lambda state: validation.shown(state.average))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from emres.model.place_fit import PLACES, PlaceExamples, fit_places
 from emres.model.told import told_condition
 from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
+from emres.run.handled_maps import Handled, handled_maps
 from emres.run.patch_curves import curves_path, read_curves
 from emres.run.patch_facts import facts_key, size_for
 from emres.run.patch_sources import DataSetOpener
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Tell = Callable[[Moment], None]
 
-_LEVEL_STEPS, _PLACE_STEPS = 1500, 4000
+_LEVEL_STEPS, _PLACE_STEPS = 1500, 2500
+_HANDLED_VARIANTS = 3  # of 8 that a map of the data set has: a quarter of what readers see, if there are four
+_FINEST_VOXELS = 2.0001  # of a map: nothing finer is in it
 _FEWEST = 8  # places of a map that it is worth learning from
 
 
@@ -58,6 +62,7 @@ def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Te
         If what was kept of a map is damaged.
     """
     maps = level_maps(stream)
+    maps += handled_examples(stream, maps, plan.handled, tell)
     conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
     levels = np.array([one.level for one in maps])[of]
     fit_levels(net.film.level, conditions, levels, _steps(plan, _LEVEL_STEPS), plan.seed, _told_of("levels", tell))  # type: ignore[union-attr, arg-type]
@@ -77,7 +82,7 @@ def _told_of(what: str, tell: Tell) -> TellStep:
 
 
 def _steps(plan: TrainPlan, most: int) -> int:
-    return min(plan.steps, most) if plan.level_steps is None else plan.level_steps
+    return min(2 * plan.steps, most) if plan.level_steps is None else plan.level_steps
 
 
 def level_maps(stream: PatchStream) -> list[WholeMap]:
@@ -89,9 +94,53 @@ def level_maps(stream: PatchStream) -> list[WholeMap]:
     capped: list[WholeMap] = []
     for row, source, density, key in _maps(stream):
         facts = source.facts[density]
-        one = WholeMap(row.entry, density, facts, source.reported, source.finest, row.resolution, key, source.valid)
+        one = WholeMap(
+            row.entry, density, facts, source.reported, source.finest, row.resolution, key, source.valid, part_of(row)
+        )
         (found if source.coarsest < source.valid[1] else capped).append(one)
     return found or capped
+
+
+def part_of(row: Row) -> int:
+    """Return the part of the maps that an entry's family lies in, as good as any number."""
+    return int.from_bytes(hashlib.sha256(row.family.encode()).digest()[:4], "little")
+
+
+def handled_examples(stream: PatchStream, maps: list[WholeMap], count: int, tell: Tell) -> list[WholeMap]:
+    """Return what more became of the averages of some maps; see :mod:`emres.run.handled_maps`.
+
+    Their level is the median of the target where their places are: a part of a molecule has its own.
+    """
+    opener = stream.opener
+    assert isinstance(opener, DataSetOpener)
+    whole = {one.entry: one for one in maps}
+    rows = [row for row in opener.rows if row.entry in whole]
+
+    def told(done: int, of: int) -> None:
+        tell(Moment(done, of, 0.0, 0.0, what="maps handled"))
+
+    found = []
+    for one in handled_maps(opener.dataset, rows, stream.cut, count, told) if count else ():
+        curves, target = read_curves(opener.dataset, one.key)
+        known = target[curves.inside & (target > 0)]
+        if len(known) >= _FEWEST:
+            finest = _FINEST_VOXELS * (one.facts.spectra.sampling or 0.0)
+            found.append(_handled(whole[one.row.entry], one, max(float(np.median(known)), finest), finest))
+    return found
+
+
+def _handled(like: WholeMap, one: Handled, resolution: float, finest: float) -> WholeMap:
+    """Return a map as it is known to readers, from one of the same entry."""
+    valid = max(like.valid[0], finest), like.valid[1]
+    return replace(
+        like,
+        density=f"handled-{one.number}",
+        facts=one.facts,
+        resolution=resolution,
+        key=one.key,
+        valid=valid,
+        variants=_HANDLED_VARIANTS,
+    )
 
 
 def place_examples(stream: PatchStream, maps: list[WholeMap], seed: int) -> list[PlaceExamples | None]:
@@ -111,10 +160,10 @@ def _examples(opener: DataSetOpener, one: WholeMap, rng: np.random.Generator) ->
     if known.sum() < _FEWEST:
         return None
     levels = np.log(np.where(known, found, np.nan) / one.facts.spectra.voxel_size)
-    return PlaceExamples(curves.values[chosen], levels.astype(np.float32))
+    return PlaceExamples(curves.values[chosen], levels.astype(np.float32), one.part)
 
 
-def read_maps(net: nn.Module, stream: PatchStream, tell: Tell) -> None:
+def read_maps(net: nn.Module, stream: PatchStream, tell: Tell, *, learnt: bool = False) -> None:
     """Have a net read the maps that patches are cut from: without the reported resolution, and with it.
 
     Parameters
@@ -124,6 +173,9 @@ def read_maps(net: nn.Module, stream: PatchStream, tell: Tell) -> None:
         Whose maps' facts are completed.
     tell : callable
         Told of maps read.
+    learnt : bool
+        Whether its readers learnt from these very maps: each is then read by the members that did not, as a net has to
+        learn how far they are off elsewhere.
 
     Raises
     ------
@@ -137,7 +189,8 @@ def read_maps(net: nn.Module, stream: PatchStream, tell: Tell) -> None:
     for number, (row, source, density, key) in enumerate(_maps(stream), 1):
         facts = source.facts[density]
         curves = None if row.lattice else read_curves(opener.dataset, key)[0]
-        blind, told = (_read(readers, _told(facts, source, share), curves) for share in (0.0, 1.0))
+        asked = _strangers(readers, row) if learnt else None
+        blind, told = (_read(readers, _told(facts, source, share), curves, asked) for share in (0.0, 1.0))
         opener.facts[key] = replace(facts, read=(blind, told))
         tell(Moment(number, count, 0.0, 0.0, what="maps read"))
 
@@ -146,10 +199,16 @@ def _told(facts: MapFacts, source: Source, share: float) -> Array:
     return told_condition(facts, source.reported, source.finest, Augmentation(told=share), 0)
 
 
-def _read(readers: Any, condition: Array, curves: PlaceCurves | None) -> Levels:
+def _strangers(readers: Any, row: Row) -> list[int] | None:
+    """Return the members of a reader of places that did not learn from an entry; None, for all, of one alone."""
+    members = len(readers.places.members)
+    return [part_of(row) % members] if members > 1 else None
+
+
+def _read(readers: Any, condition: Array, curves: PlaceCurves | None, members: list[int] | None) -> Levels:
     """Return what is read of a map; of cubes, which have no places, the level of all alike."""
     if curves is not None:
-        return read_places(readers.places, condition, curves)
+        return read_places(readers.places, condition, curves, members)
     with torch.inference_mode():
         level = float(readers.level(torch.from_numpy(condition)[None]))
     return Levels(np.full((1, 1, 1), level, dtype=np.float32), (0, 0, 0), 1, level)

@@ -18,8 +18,8 @@ from emres.volume.resample import apply_matrices, fourier_resample, resampling_m
 
 Array = np.ndarray[Any, Any]
 
-# No frequency is raised by more than exp of this: sharpened noise would drown the map.
-_MOST_SHARPENING = 12.0
+# No amplitude is raised by more than exp of this: sharpened noise would drown the map.
+MOST_GAIN = 12.0
 # A low-pass falls from 1 to 0 over about this share of its frequency, to either side.
 _SOFT_CUT = 0.06
 # Soft edge of the mask that FSC weighting looks through, voxels; FSC below this is noise.
@@ -28,7 +28,9 @@ _FSC_EDGE, _FSC_NOISE = 6.0, 0.05
 _REGION = 16
 
 
-def deposit(halves: HalfMaps, processing: Processing | None = None, *, same_grid: bool = False) -> tuple[Array, Grid]:
+def deposit(
+    halves: HalfMaps, processing: Processing | None = None, *, same_grid: bool = False, most_gain: float = MOST_GAIN
+) -> tuple[Array, Grid]:
     """Average two half maps and process them as a depositor would.
 
     Parameters
@@ -38,6 +40,8 @@ def deposit(halves: HalfMaps, processing: Processing | None = None, *, same_grid
         The recipe's own by default.
     same_grid : bool
         Carry what is deposited back to the half maps' grid, 0 where its box does not reach.
+    most_gain : float
+        Natural logarithm of the most that sharpening raises an amplitude by.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def deposit(halves: HalfMaps, processing: Processing | None = None, *, same_grid
     """
     processing = halves.recipe.processing if processing is None else processing
     filtered = processing.fsc_weighting or processing.sharpening or processing.low_pass
-    gain = _gain(halves, processing) if filtered else None
+    gain = _gain(halves, processing, most_gain) if filtered else None
     density = halves.half_map_1 + halves.half_map_2
     density *= np.float32(0.5)
     if gain is not None:
@@ -122,10 +126,10 @@ def near_edge(mask: Array, width: float) -> Array:
     return soft
 
 
-def _gain(halves: HalfMaps, processing: Processing) -> Array:
+def _gain(halves: HalfMaps, processing: Processing, most_gain: float) -> Array:
     """Return the factor of every Fourier coefficient."""
     square = squared_frequency(halves.grid)
-    gain = np.exp(np.minimum(square * np.float32(-processing.sharpening / 4), np.float32(_MOST_SHARPENING)))
+    gain = np.exp(np.minimum(square * np.float32(-processing.sharpening / 4), np.float32(most_gain)))
     if processing.fsc_weighting:
         weight, width = fsc_weight(halves)
         for plane, row in zip(gain, square, strict=True):

@@ -163,7 +163,7 @@ class Processing(Checked):
     """
 
     fsc_weighting: bool = False
-    sharpening: float = within(0.0, -2000, 2000)
+    sharpening: float = within(0.0, -5000, 5000)
     low_pass: float = within(0.0, 0, 100)
     mask: str = one_of("none", MASKS)
     mask_edge: float = within(6.0, 0, 100)

@@ -135,3 +135,35 @@ def test_the_same_seed_learns_the_same_and_nothing_learns_later() -> None:
         weights.append(one.members[0].first.weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_member_knows_nothing_of_its_own_part_of_the_maps_and_the_other_does() -> None:
+    """Levels of one part are swapped for nonsense: the member that leaves it out learns the same."""
+    rng = np.random.default_rng(0)
+    curves = [rng.normal(size=(9, 2, FREQUENCIES)).astype(np.float16) for _ in range(4)]
+    told, weights = rng.normal(size=(4, LENGTH)).astype(np.float32), []
+    for level in (1.0, 3.0):
+        levels = [np.full(9, level if k % 2 else 1.0, np.float32) for k in range(4)]
+        torch.manual_seed(0)
+        one = PlaceReader(2, 8)
+        fit_places(one, [PlaceExamples(curves[k], levels[k], part=k) for k in range(4)], told, np.arange(4), 2, 1)
+        weights.append([member.first.weight for member in one.members])
+    assert torch.equal(weights[0][1], weights[1][1])
+    assert not torch.equal(weights[0][0], weights[1][0])
+
+
+def test_maps_of_one_part_alone_are_learnt_by_all_members() -> None:
+    maps = [PlaceExamples(np.zeros((9, 2, FREQUENCIES), np.float16), np.ones(9, np.float32), part=0)] * 2
+    one = PlaceReader(2, 8)
+    before = [member.last.bias.clone() for member in one.members]
+    fit_places(one, maps, np.zeros((2, LENGTH), np.float32), np.arange(2), 2, 1)
+    for member, bias in zip(one.members, before, strict=True):
+        assert not torch.equal(member.last.bias, bias)
+
+
+def test_some_members_are_asked_alone(reader: PlaceReader) -> None:
+    curves = curves_of(np.log(5.0) + np.linspace(-0.2, 0.2, 5), np.log(5.0))
+    alone = [read_places(reader, condition_at(np.log(5.0)), curves, [k]).values[0, 0] for k in (0, 1)]
+    both = read_places(reader, condition_at(np.log(5.0)), curves).values[0, 0]
+    assert not np.array_equal(*alone)
+    np.testing.assert_allclose(np.mean(alone, axis=0), both, atol=2e-3)

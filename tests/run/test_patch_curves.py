@@ -14,14 +14,15 @@ from emres.errors import StoreError
 from emres.model.condition import LENGTH
 from emres.model.conditioned import ConditionedUNet
 from emres.model.train_plan import TrainPlan
+from emres.run.kept_facts import FILE
 from emres.run.patch_curves import FOLDER, read_curves
-from emres.run.patch_facts import FILE, facts_key, guessed_for, size_for
+from emres.run.patch_facts import facts_key, guessed_for, size_for
 from emres.run.patch_sources import DataSetOpener
 from emres.run.train_data import training_stream
 from emres.run.train_readers import learn_readers, level_maps, place_examples, read_maps
 from tests.run.toy_dataset import toy_dataset
 
-PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2).settled()
+PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2, handled=1).settled()
 
 
 @pytest.fixture
@@ -95,6 +96,23 @@ def test_readers_learn_and_their_levels_reach_every_patch(kept: DataSet) -> None
     assert batch.condition.shape[1] == LENGTH + 1
     assert (batch.condition[:, LENGTH] != 0).all()
     assert (batch.pattern.flatten(1).std(1) > 0).any()
+
+
+def test_a_map_that_was_learnt_from_is_read_by_the_member_that_did_not(kept: DataSet) -> None:
+    stream = training_stream(kept, PLAN)
+    opener = stream.opener
+    assert isinstance(opener, DataSetOpener)
+    net = ConditionedUNet().eval()
+    net.requires_grad_(False)
+    for member, level in zip(net.film.places.members, (1.0, 2.0), strict=True):
+        member.last.weight.zero_()
+        member.last.bias.copy_(torch.tensor([0.0, level]))
+    medians = {}
+    for learnt in (False, True):
+        read_maps(net, stream, lambda moment: None, learnt=learnt)
+        medians[learnt] = [facts.read[0].median for facts in opener.facts.values() if facts.read]
+    between = np.array(medians[True]) - np.array(medians[False])
+    np.testing.assert_allclose(np.abs(between), 0.15, atol=2e-3)  # 0.3 a unit, and half of the way to either
 
 
 def test_examples_are_of_voxels_that_count(kept: DataSet) -> None:

@@ -24,8 +24,9 @@ from emres.errors import EmresError, MapError, StoreError, UsageError
 from emres.model.augment import USUAL, Augmentation, filtered, rms_gain
 from emres.model.loader import Batch, patch_batches
 from emres.run import patch_facts
+from emres.run.kept_facts import FILE, read_facts
 from emres.run.masks import mask_slabs, whole_mask
-from emres.run.patch_facts import FILE, gather_facts, read_facts, take_facts
+from emres.run.patch_facts import gather_facts, take_facts
 from emres.run.patches import patch_stream, patches
 from emres.run.prepare import DENSITY, prepare
 from emres.volume.density import robust_statistics

@@ -149,7 +149,13 @@ def test_a_conditioned_net_is_calibrated_and_knows_what_it_was_trained_on(kept: 
     assert contract.familiar["limit"] > 0
     assert bundle.net.film.surety.abs().max() > 0
     assert contract.spread_factor == pytest.approx(1, abs=0.2)  # kinds of maps have their own
-    assert list(dict.fromkeys(moment.what for moment in moments)) == ["levels", "places", "maps read", "steps"]
+    assert list(dict.fromkeys(moment.what for moment in moments)) == [
+        "maps handled",
+        "levels",
+        "places",
+        "maps read",
+        "steps",
+    ]
     assert "within" in history(tmp_path / "net")["best"]
 
 

@@ -11,8 +11,9 @@ from emres.simulate.atoms import Atoms
 from emres.simulate.density import squared_frequency
 from emres.simulate.deposit import deposit, fsc_weight, kept_region, near_edge
 from emres.simulate.halfmaps import HalfMaps, simulate_half_maps
+from emres.simulate.processings import draw_deposits, draw_processing
 from emres.simulate.recipe import Processing, Recipe
-from emres.simulate.recipes import draw_deposits, draw_processing, draw_recipe
+from emres.simulate.recipes import draw_recipe
 from emres.volume.masking import soft_edge
 from emres.volume.resample import fourier_resample
 

@@ -1,0 +1,161 @@
+"""What a map, and the answer that a model gives of it, themselves give reason to doubt: in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emres.model.condition import log_spectrum
+from emres.run.prepare import finest_answer
+from emres.volume.spectrum import NYQUIST, SIDE
+
+if TYPE_CHECKING:
+    from emres.model.contract import Contract
+    from emres.volume.grid import Grid
+
+# Median local over reported resolution: 99 of 100 simulated maps lie between 0.99 and 1.6.
+_LIKELY = (0.9, 1.7)
+_AT_FINEST, _AT_COARSEST = 1.01, 0.99  # of the limits
+# Natural logarithm of how far the power rises towards finer shells: of simulated deposits 2 in 100 lie beyond; from
+# the third shell on, as the first two hold the shape of the molecule alone.
+_RISES, _SHAPE = 2.5, 2
+# A low-pass: the power falls by so much, natural logarithm, over a fifth of an octave or so; and where it lies, of the
+# answer, for that to be in doubt.
+_FALLS, _WITHIN, _NEAR = 3.0, 1.2, 0.87
+_FREQUENCIES = np.arange(1, NYQUIST + 1) / SIDE
+
+
+def doubts(
+    median: float,
+    reported: float | None,
+    condition: Sequence[float],
+    contract: Contract,
+    grids: tuple[Grid, Grid],
+) -> list[str]:
+    """Return what is to be said of an answer that itself gives reason to doubt it, in sentences.
+
+    Parameters
+    ----------
+    median : float
+        Å, of the local resolution.
+    reported : float, optional
+        Å, of the whole map, if it was told.
+    condition : sequence of float
+        What the net was told of the map; nothing if it is told nothing.
+    contract : Contract
+        Of the model.
+    grids : (Grid, Grid)
+        The map's, and the model's.
+    """
+    grid, working = grids
+    size = working.voxel_size[0]
+    of_answer = far_from_reported(median, reported) + at_its_limit(
+        median, finest_answer(grid), contract.valid_range[1] * size
+    )
+    if not len(condition):
+        return of_answer
+    return of_answer + sharpened_too_far(condition) + low_passed(median, condition, size)
+
+
+def sharpened_too_far(condition: Sequence[float]) -> list[str]:
+    """Return a sentence if the power of a map rises towards fine detail as no signal's does, else nothing.
+
+    Parameters
+    ----------
+    condition : sequence of float
+        What a net is told of the map.
+
+    Examples
+    --------
+    >>> from emres.model.condition import LENGTH
+    >>> sharpened_too_far([0.0] * LENGTH)
+    []
+    """
+    power = log_spectrum(condition)[_SHAPE:]
+    rise = float((power - np.minimum.accumulate(power)).max())
+    if rise <= _RISES:
+        return []
+    return [
+        f"fine detail is {np.exp(rise):.0f} times as strong as coarser: the map was sharpened so far that noise "
+        "outweighs the molecule; predict it before sharpening, or sharpened less"
+    ]
+
+
+def low_passed(median: float, condition: Sequence[float], voxel_size: float) -> list[str]:
+    """Return a sentence if a map was low-passed where the answer lies, or coarser, else nothing.
+
+    Parameters
+    ----------
+    median : float
+        Å, of the local resolution.
+    condition : sequence of float
+        What a net is told of the map.
+    voxel_size : float
+        Å, of the model's grid.
+
+    Examples
+    --------
+    >>> from emres.model.condition import LENGTH
+    >>> low_passed(5.0, [0.0] * LENGTH, 1.5)
+    []
+    """
+    power, places = log_spectrum(condition), np.log(_FREQUENCIES)
+    beyond = np.maximum.accumulate(power[::-1])[::-1]  # a spectrum that comes back had but a dip
+    falls = power - np.interp(places + np.log(_WITHIN), places, beyond)
+    falls[: _SHAPE - 1] = 0
+    steepest = int(np.argmax(falls))
+    cut = voxel_size / (_FREQUENCIES[steepest] * np.sqrt(_WITHIN))
+    if falls[steepest] <= _FALLS or cut <= _NEAR * median:
+        return []
+    return [
+        f"the map's spectrum breaks off at {cut:.3g} Å, as after a low-pass, and the median local resolution is "
+        f"{median:.3g} Å: finer detail may have been filtered out; predict it before the filter, or compare with half "
+        "maps, emres estimate --method fsc"
+    ]
+
+
+def far_from_reported(median: float, reported: float | None) -> list[str]:
+    """Return a sentence if an answer does not go with the resolution that was told, else nothing.
+
+    Parameters
+    ----------
+    median : float
+        Å, of the local resolution.
+    reported : float, optional
+        Å, of the whole map.
+
+    Examples
+    --------
+    >>> far_from_reported(3.9, 3.4), far_from_reported(3.9, None)
+    ([], [])
+    """
+    if reported is None or _LIKELY[0] <= median / reported <= _LIKELY[1]:
+        return []
+    return [
+        f"the median local resolution, {median:.3g} Å, is {median / reported:.2g} times the reported {reported:.3g} Å "
+        f"(usual: {_LIKELY[0]:g} to {_LIKELY[1]:g}): check the mask and what was reported, or compare with half maps, "
+        "emres estimate --method fsc"
+    ]
+
+
+def at_its_limit(median: float, finest: float, coarsest: float) -> list[str]:
+    """Return a sentence if most of an answer is the finest or the coarsest that can be given, Å, else nothing.
+
+    Examples
+    --------
+    >>> at_its_limit(12.0, 2.2, 22.6)
+    []
+    """
+    if median <= _AT_FINEST * finest:
+        return [
+            f"half of the molecule or more is at {finest:.3g} Å, two voxels of the map: it is resolved to that or "
+            "better, and no map with such voxels can show more"
+        ]
+    if median >= _AT_COARSEST * coarsest:
+        return [
+            f"half of the molecule or more is at {coarsest:.3g} Å, the coarsest that the model answers on this map: it "
+            "is resolved to that or worse, or the mask holds more than the molecule"
+        ]
+    return []

@@ -1,0 +1,129 @@
+"""Averages of half maps that more became of than their depositors do: readers of whole maps learn from these, too.
+
+They are sharpened too far or blurred, low-passed elsewhere, cut through, on other voxels; the target stays what it was.
+Nothing but their numbers and curves is kept, as of the maps of a data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from emres.archive.manifest import DataSet, Row
+from emres.errors import MapError
+from emres.model.cut import CutPlan
+from emres.model.patch_source import MapFacts
+from emres.run.kept_facts import KeptFacts
+from emres.run.masks import mask_slabs
+from emres.run.patch_curves import curves_path, write_curves
+from emres.run.patch_entries import HALF_MAPS, check_row
+from emres.run.patch_facts import facts_key, facts_of, guessed_for, size_for
+from emres.simulate.deposit import deposit
+from emres.simulate.halfmaps import HalfMaps
+from emres.simulate.processings import draw_handling
+from emres.simulate.recipe import Recipe
+from emres.volume.grid import Triple
+from emres.volume.place_curves import PlaceCurves
+from emres.volume.pyramid import MemoryPyramid
+
+FILE = "handled.json"
+
+_AVERAGE = "average"
+_MOST_VOXELS = 2**25  # of half maps: some volumes of a simulation lie in memory
+_MOST_GAIN = 5.0
+
+
+@dataclass(frozen=True)
+class Handled:
+    """An average of half maps that more became of.
+
+    Parameters
+    ----------
+    row : Row
+        Whose it is.
+    number : int
+        Which of the entry's.
+    key : str
+        Of its numbers.
+    facts : MapFacts
+    """
+
+    row: Row
+    number: int
+    key: str
+    facts: MapFacts
+
+
+def handled_maps(
+    dataset: DataSet, rows: Iterable[Row], cut: CutPlan, count: int, tell: Callable[[int, int], None]
+) -> list[Handled]:
+    """Return what became of the averages of some rows, taking what is missing and keeping it for the next time.
+
+    Parameters
+    ----------
+    dataset : DataSet
+    rows : iterable of Row
+        Those without half maps, and those of over 320^3 voxels, have none.
+    cut : CutPlan
+        Of patches: whose voxels the numbers are of.
+    count : int
+        Of every row.
+    tell : callable
+        Told how many rows are done, of how many.
+
+    Raises
+    ------
+    StoreError, MapError
+        If an entry is not what the manifest says.
+    """
+    able = [row for row in rows if _AVERAGE in row.densities and not row.lattice]
+    found = []
+    with KeptFacts(dataset, FILE) as kept:
+        for done, row in enumerate(able, 1):
+            found += list(_of_row(dataset, row, cut, count, kept))
+            tell(done, len(able))
+    return found
+
+
+def _of_row(dataset: DataSet, row: Row, cut: CutPlan, count: int, kept: KeptFacts) -> Iterator[Handled]:
+    """Yield what became of the average of a row; nothing where no molecule is left to be found."""
+    base, halves = facts_key(dataset, row, _AVERAGE, size_for(row, cut)), None
+    for number in range(count):
+        key = f"{base}/handled-{number}"
+        if key not in kept.facts or not curves_path(dataset, key).exists():
+            halves = halves or _halves(dataset, row)
+            if halves is None:
+                return
+            try:
+                facts, curves, start = _handled(halves, row, cut, number)
+            except MapError:
+                continue
+            kept.keep(key, facts)
+            write_curves(dataset, row, key, curves, facts.spectra.voxel_size, start)
+        yield Handled(row, number, key, kept.facts[key])
+
+
+def _halves(dataset: DataSet, row: Row) -> HalfMaps | None:
+    """Return the half maps of an entry, its molecule where the target is; None if they are large."""
+    group = check_row(dataset, row)
+    grid = group.grid(row.target)
+    if grid.voxels > _MOST_VOXELS:
+        return None
+    one, other = (np.asarray(group.array(kind)[:], dtype=np.float32) for kind in HALF_MAPS)
+    return HalfMaps(one, other, np.asarray(group.array(row.target)[:]) > 0, grid, Recipe())
+
+
+def _handled(halves: HalfMaps, row: Row, cut: CutPlan, number: int) -> tuple[MapFacts, PlaceCurves, Triple]:
+    """Return the numbers of a map, its curves, and where it starts, Å from the first voxel of its half maps."""
+    seed = int.from_bytes(hashlib.sha256(f"{row.entry} {number}".encode()).digest()[:7], "little")
+    how = draw_handling(seed, row.reported or row.resolution, halves.grid.mean_voxel_size)
+    recipe = Recipe(seed=seed)  # for the place of what is cut out
+    density, grid = deposit(replace(halves, recipe=recipe), how, most_gain=_MOST_GAIN)
+    source, working = MemoryPyramid(density, grid), grid.resampled(cut.working_voxel_size(grid.mean_voxel_size))
+    facts, curves = facts_of(source, mask_slabs(source, "auto"), working, guessed_for(row, f" {number}"))
+    assert curves is not None
+    z, y, x = (a - b for a, b in zip(grid.origin, halves.grid.origin, strict=True))
+    return facts, curves, (z, y, x)

@@ -1,0 +1,93 @@
+"""What gives reason to doubt an answer is said: a resolution that does not go with it, limits, filters of the map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emres.archive.mrc import write_mrc
+from emres.model.condition import condition_of
+from emres.run.doubts import at_its_limit, far_from_reported, low_passed, sharpened_too_far
+from emres.run.evaluate_robust import filtered
+from emres.run.single import predict_input
+from emres.simulate.atoms import read_atoms
+from emres.simulate.deposit import deposit
+from emres.simulate.halfmaps import simulate_half_maps
+from emres.simulate.recipe import Processing, Recipe
+from emres.volume.grid import make_volume
+from emres.volume.spectrum import NYQUIST, Spectra
+from tests.run.atomic_models import write_model
+
+EMBEDDED = Path(__file__).parents[2] / "emres/archive/embedded/structures/EMD-6824/map/emd_6824.map.gz"
+
+
+@pytest.mark.parametrize(("median", "reported"), [(17.4, 8.4), (2.0, 4.0)])
+def test_an_answer_far_from_what_is_reported_is_said_to_be(median: float, reported: float) -> None:
+    [sentence] = far_from_reported(median, reported)
+    for figure in (median, reported):
+        assert f"{figure:.3g} Å" in sentence
+
+
+@pytest.mark.parametrize("reported", [None, 3.0, 5.0])
+def test_an_answer_that_goes_with_it_is_not(reported: float | None) -> None:
+    assert far_from_reported(4.6, reported) == []
+
+
+def test_a_prediction_that_was_told_nonsense_says_so(tmp_path: Path) -> None:
+    """EMD-6824 is a map of 5.8 Å on voxels of 2.6 Å: nothing is finer than two of them."""
+    facts = predict_input(str(EMBEDDED), output=tmp_path / "out.mrc", resolution=2.0)
+    assert any("times the reported 2 Å" in sentence for sentence in facts["warnings"])
+
+
+@pytest.mark.parametrize(("median", "says"), [(22.6, "22.6 Å, the coarsest"), (2.21, "2.2 Å, two voxels")])
+def test_an_answer_at_a_limit_is_said_to_be_that_or_beyond(median: float, says: str) -> None:
+    [sentence] = at_its_limit(median, 2.2, 22.6)
+    assert says in sentence
+    assert at_its_limit(20.0, 2.2, 22.6) == []
+
+
+def test_a_map_whose_voxels_are_too_coarse_says_so(tmp_path: Path) -> None:
+    """EMD-3197 has voxels of 11.4 Å: were it of 12 Å, no answer could say so."""
+    file = EMBEDDED.parents[2] / "EMD-3197/map/emd_3197.map.gz"
+    facts = predict_input(str(file), output=tmp_path / "out.mrc", resolution=12.0)
+    assert any("22.8 Å, two voxels of the map" in sentence for sentence in facts["warnings"])
+
+
+def _told(power: np.ndarray) -> list[float]:
+    """Return what a net is told of a map whose shells, from the first on, have this power."""
+    return condition_of(Spectra(1.5, (1.0, *power.tolist()))).tolist()
+
+
+@pytest.mark.parametrize("strength", [1.0, 1000.0])
+def test_power_that_rises_towards_fine_detail_is_sharpened_too_far_whatever_its_scale(strength: float) -> None:
+    shells = np.arange(NYQUIST)
+    falls, rises = np.exp(-shells / 4), np.exp(np.where(shells < 10, -shells, shells - 20) / 3)
+    assert sharpened_too_far(_told(strength * falls)) == []
+    [sentence] = sharpened_too_far(_told(strength * rises))
+    assert f"{np.exp(13 / 3):.0f} times" in sentence
+
+
+def test_where_a_spectrum_breaks_off_is_told_beside_an_answer_that_lies_there_and_not_beside_a_coarser_one() -> None:
+    """A low-pass between shells 12 and 13 of 48, voxels of 1.5 Å: at some 5.8 Å."""
+    power = np.where(np.arange(1, NYQUIST + 1) <= 12, 1.0, 1e-4)
+    [sentence] = low_passed(6.0, _told(power), 1.5)
+    assert any(f"breaks off at {cut} Å" in sentence for cut in ("5.7", "5.72", "5.48", "5.5", "5.98"))
+    assert low_passed(8.0, _told(power), 1.5) == []
+    assert low_passed(6.0, _told(np.ones(NYQUIST)), 1.5) == []
+
+
+@pytest.mark.parametrize(("b_factor", "warned"), [(-400.0, True), (0.0, False)])
+def test_a_map_that_was_sharpened_too_far_is_said_to_be(tmp_path: Path, b_factor: float, warned: bool) -> None:
+    atoms = read_atoms(write_model(tmp_path / "ball.pdb", radius=22.0, atoms=2500))
+    density, grid = deposit(simulate_half_maps(atoms, Recipe(voxel_size=2.0, resolution=6.0)), Processing())
+    write_mrc(tmp_path / "in.mrc", make_volume(filtered(density, grid, b_factor=b_factor), grid))
+    facts = predict_input(str(tmp_path / "in.mrc"), output=tmp_path / "out.mrc")
+    assert any("sharpened so far" in sentence for sentence in facts.get("warnings", [])) == warned
+
+
+def test_a_deposit_that_was_low_passed_far_from_its_claim_says_where(tmp_path: Path) -> None:
+    """EMD-6824 claims 5.8 Å; from 8 Å on there is next to nothing in it."""
+    facts = predict_input(str(EMBEDDED), output=tmp_path / "out.mrc")
+    assert any("breaks off at 8.26 Å" in sentence for sentence in facts["warnings"])

@@ -1,0 +1,56 @@
+"""What is drawn to be done to a map stays within what can be done, and does everything now and then."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emres.errors import UsageError
+from emres.simulate.atoms import Atoms
+from emres.simulate.deposit import deposit
+from emres.simulate.halfmaps import HalfMaps, simulate_half_maps
+from emres.simulate.processings import draw_handling
+from emres.simulate.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def halves(globule: Atoms) -> HalfMaps:
+    return simulate_half_maps(globule, Recipe(voxel_size=2.0, resolution=6.0))
+
+
+@pytest.mark.parametrize("resolution", [1.8, 4.0, 19.0])
+def test_amplitudes_at_the_resolution_change_by_a_factor_of_12_at_most(resolution: float) -> None:
+    drawn = [draw_handling(seed, resolution, resolution / 3) for seed in range(200)]
+    factors = np.exp(np.abs([one.sharpening for one in drawn]) / (4 * resolution**2))
+    assert 5 < factors.max() < 12.2
+    assert {np.sign(one.sharpening) for one in drawn} == {-1, 0, 1}
+
+
+def test_everything_is_done_now_and_then_and_nothing_always() -> None:
+    drawn = [draw_handling(seed, 6.0, 2.0) for seed in range(200)]
+    for done in (
+        [one.fsc_weighting for one in drawn],
+        [one.low_pass > 0 for one in drawn],
+        [one.mask == "molecule" for one in drawn],
+        [one.crop for one in drawn],
+        [one.region < 1 for one in drawn],
+        [one.voxel_size > 0 for one in drawn],
+    ):
+        assert 0.1 < np.mean(done) < 0.8
+
+
+def test_no_map_is_resampled_beyond_its_resolution() -> None:
+    assert all(2.1 * max(draw_handling(seed, 4.4, 2.0).voxel_size, 2.0) <= 4.4 for seed in range(200))
+
+
+def test_whatever_is_drawn_can_be_done(halves: HalfMaps) -> None:
+    for seed in range(6):
+        density, grid = deposit(halves, draw_handling(seed, 6.0, 2.0), most_gain=5.0)
+        assert density.shape == grid.shape
+        assert np.isfinite(density).all()
+        assert density.any()
+
+
+def test_a_resolution_below_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match="a resolution is out of range"):
+        draw_handling(0, -1.0, 1.0)
