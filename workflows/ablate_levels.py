@@ -30,7 +30,7 @@ from emres.model.place_fit import PlaceExamples, fit_places
 from emres.model.train_plan import TrainPlan
 from emres.run.card import note_for_card
 from emres.run.train_data import training_stream, validation_stream
-from emres.run.train_readers import level_maps, place_examples
+from emres.run.train_readers import handled_examples, level_maps, place_examples
 from emres.volume.spectrum import NYQUIST
 
 NOISE = (*range(NYQUIST, KNOWN + 1), SHOWN, SHOWN + 1)
@@ -59,14 +59,19 @@ class Variant:
         What is done to curves, (n, 2, 44).
     averages_alone : bool
         Whether it learns from nothing that a depositor did.
+    handled : bool
+        Whether it learns from averages that more became of.
     """
 
     left_out: tuple[int, ...] = ()
     change: Callable[[np.ndarray], np.ndarray] = lambda curves: curves
     averages_alone: bool = False
+    handled: bool = True
 
     def learns_from(self, one: WholeMap) -> bool:
         """Whether it learns from a map."""
+        if one.density.startswith("handled"):
+            return self.handled
         return one.density == "average" or not self.averages_alone
 
     def seen(self, one: PlaceExamples) -> PlaceExamples:
@@ -83,7 +88,8 @@ PLACE_READERS = {
     "curves about their own mean": Variant(change=lambda curves: curves - curves.mean(2, keepdims=True)),
     "without voxel sizes": Variant(VOXELS),
     "without differences from place to place in the map": Variant(SPREAD),
-    "learnt from averages alone": Variant(averages_alone=True),
+    "learnt from deposits and averages alone": Variant(handled=False),
+    "learnt from averages alone": Variant(averages_alone=True, handled=False),
 }
 
 
@@ -93,7 +99,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--into", type=Path, metavar="MODEL", help="a bundle whose contract is to hold the table")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own learn 1600")
+    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own, two of them, learn 2500")
     options = parser.parse_args()
     tables = {
         "error of readers of places, Å, validation side": places_measured(options.dataset, options.place_steps),
@@ -113,7 +119,7 @@ def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
     others = level_maps(held)
     average, size = (np.array(values) for values in zip(*map(_about, others), strict=True))
     told, truth = np.stack([one.told(Augmentation(told=1.0), 0) for one in others]), [one.level for one in others]
-    maps = level_maps(stream)
+    maps = _learnt_from(stream, plan)
     examples, of = level_examples(maps, stream.cut.augmentation, plan.seed)
     levels = np.array([one.level for one in maps])[of]
     entry = np.unique([one.entry for one in maps], return_inverse=True)[1]
@@ -153,7 +159,7 @@ def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
     stream, held = training_stream(dataset, plan), validation_stream(dataset, plan)
     if held is None:
         raise SystemExit("the validation side is empty")
-    maps, (others, truth) = level_maps(stream), _with_places(held)
+    maps, (others, truth) = _learnt_from(stream, plan), _with_places(held)
     conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
     examples = place_examples(stream, maps, plan.seed)
     average, size = (np.array(values) for values in zip(*map(_about, others), strict=True))
@@ -161,7 +167,7 @@ def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
     table = {}
     for name, variant in PLACE_READERS.items():
         torch.manual_seed(plan.seed)
-        reader = PlaceReader()
+        reader = PlaceReader(members=1)
         known = [
             variant.seen(found) if found and variant.learns_from(one) else None
             for one, found in zip(maps, examples, strict=True)
@@ -175,6 +181,11 @@ def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
 
         table[name] = _row(name, told, average, errors)
     return table
+
+
+def _learnt_from(stream: PatchStream, plan: TrainPlan) -> list[WholeMap]:
+    maps = level_maps(stream)
+    return maps + handled_examples(stream, maps, plan.handled, lambda moment: None)
 
 
 def _with_places(stream: PatchStream) -> tuple[list[WholeMap], list[PlaceExamples]]:

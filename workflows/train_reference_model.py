@@ -20,21 +20,24 @@ from pathlib import Path
 import emres
 from emres.run.card import note_for_card
 
-NAME, VERSION = "emres-small", "0.7"
+NAME, VERSION = "emres-small", "0.8"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
     "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "
     "axis of frequency, of all places of the molecule together and of the map as a whole: where the local power stops "
-    "to differ from place to place (signal does, noise does not), where it comes down to the noise beside the molecule "
-    "if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is told. These "
-    "learn from whole maps before any patch is seen; the U-Net adds what they miss, from the density itself, and how "
-    "far off the answer may be. `workflows/train_reference_model.py` makes the like from atomic models."
+    "to differ from place to place (signal does, noise does not), where it comes down to the noise beside the "
+    "molecule if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is "
+    "told. These learn from whole maps before any patch is seen, also from averages that were sharpened too far, "
+    "blurred, low-passed elsewhere, cut through and resampled; the U-Net adds what they miss, from the density "
+    "itself, and how far off the answer may be, and learns that from readings of maps that their reader had not seen. "
+    "`workflows/train_reference_model.py` makes the like from atomic models."
 )
 LIMITS = (
-    "Weakest beyond some 10 Å, and where the map is masked or cropped and nothing is told. Crystals, tomograms, fibres "
-    "and membranes other than simulated belts were not in the training. What the net is told was chosen on validation "
-    "maps; earlier versions of such nets were looked at on the held-out and the real maps below, so that the figures "
-    "are a little kinder than those of maps that nobody looked at."
+    "Weakest beyond some 10 Å, and where the map is masked or cropped and nothing is told. What a low-pass took from "
+    "a map cannot be seen in it: such an answer comes with a warning. Crystals, tomograms, fibres and membranes other "
+    "than simulated belts were not in the training. What the net is told was chosen on validation maps; earlier "
+    "versions of such nets were looked at on the held-out and the real maps below, so that the figures are a little "
+    "kinder than those of maps that nobody looked at."
 )
 
 
