@@ -70,9 +70,7 @@ def draw_processing(
     UsageError
         If the resolution is not positive.
     """
-    if not resolution > 0:
-        raise UsageError("a resolution is out of range", got=f"{resolution} Å", expected="above 0")
-    rng = np.random.default_rng([seed, 1])
+    rng = _generator(seed, 1, resolution)
     untouched, weighted, sharp, limited = (bool(rng.random() < share) for share in (plain, 0.6, 0.75, 0.6))
     strength = min(float(rng.uniform(0.2, 1.2)) * (b_factor or 8 * resolution**2), max(200.0, 4 * resolution**2))
     cut = float(rng.uniform(0.8, 1.15)) * resolution
@@ -125,9 +123,7 @@ def draw_handling(seed: int, resolution: float, voxel_size: float) -> Processing
     >>> draw_handling(5, 6.0, 2.0).crop
     True
     """
-    if not resolution > 0:
-        raise UsageError("a resolution is out of range", got=f"{resolution} Å", expected="above 0")
-    rng = np.random.default_rng([seed, 3])
+    rng = _generator(seed, 3, resolution)
     weighted, filtered, limited, masked, cropped, resampled = (
         bool(rng.random() < share) for share in (0.3, 0.75, 0.5, 0.4, 0.5, 0.35)
     )
@@ -152,6 +148,12 @@ def _new_voxel_size(rng: np.random.Generator, resolution: float, voxel_size: flo
     low, high = (0.6, 2.5) if voxel_size < 2.5 else (0.7 * voxel_size, 1.4 * voxel_size)
     low = max(low, 0.7 * voxel_size)
     return even(rng, low, max(low, min(high, resolution / 2.1)))
+
+
+def _generator(seed: int, stream: int, resolution: float) -> np.random.Generator:
+    if not resolution > 0:
+        raise UsageError("a resolution is out of range", got=f"{resolution} Å", expected="above 0")
+    return np.random.default_rng([seed, stream])
 
 
 def even(rng: np.random.Generator, low: float, high: float) -> float:
