@@ -23,7 +23,7 @@ _AT_FINEST, _AT_COARSEST = 1.01, 0.99  # of the limits
 _RISES, _SHAPE = 2.5, 2
 # A low-pass: the power falls by so much, natural logarithm, over a fifth of an octave or so; and where it lies, of the
 # answer, for that to be in doubt.
-_FALLS, _WITHIN, _NEAR = 3.0, 1.2, 0.87
+_FALLS, _WITHIN, _NEAR = 3.0, 1.2, 0.95
 _FREQUENCIES = np.arange(1, NYQUIST + 1) / SIDE
 
 
