@@ -50,15 +50,17 @@ class Film(nn.Module):
     ----------
     sides : tuple of int
         Channels of each layer that is told.
+    members : int
+        Of the reader of places.
     """
 
     surety: Tensor
 
-    def __init__(self, sides: tuple[int, ...]) -> None:
+    def __init__(self, sides: tuple[int, ...], members: int) -> None:
         super().__init__()
         self._sides = sides
         self.level = LevelReader()  # a first guess
-        self.places = PlaceReader()
+        self.places = PlaceReader(members)
         self.hidden = nn.Sequential(
             nn.Linear(LENGTH + 1, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
         )
@@ -98,6 +100,8 @@ class ConditionedUNet(TwoLevelUNet):
         Residual 3^3 convolutions at quarter sampling; each adds 4 voxels of reach.
     bands : int
         Energies in learnt bands.
+    members : int
+        Of the reader of places.
 
     Examples
     --------
@@ -110,9 +114,11 @@ class ConditionedUNet(TwoLevelUNet):
 
     conditioned = patterned = True
 
-    def __init__(self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 3, bands: int = 16) -> None:
+    def __init__(
+        self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 3, bands: int = 16, members: int = 3
+    ) -> None:
         super().__init__(channels, deep_channels, deep_layers, bands=bands, outputs=2, others=1)
-        self.film = Film((channels, *[deep_channels] * (deep_layers + 1), channels))
+        self.film = Film((channels, *[deep_channels] * (deep_layers + 1), channels), members)
 
     @property
     def receptive_radius(self) -> int:
