@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--into", type=Path, metavar="MODEL", help="a bundle whose contract is to hold the table")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own, three of them, learn 2500")
+    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own, two of them, learn 2500")
     options = parser.parse_args()
     tables = {
         "error of readers of places, Å, validation side": places_measured(options.dataset, options.place_steps),

@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=4, help="simulated pairs of half maps of every model")
     parser.add_argument("--deposits", type=int, default=3, help="processed versions of every pair")
     parser.add_argument("--recipe", help="of the simulation; drawn for every pair by default")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--config", type=Path, help="TOML with other settings of the training")
     parser.add_argument("--most", type=int, help="test entries that are measured, at most")
     options = parser.parse_args()

@@ -115,7 +115,7 @@ class ConditionedUNet(TwoLevelUNet):
     conditioned = patterned = True
 
     def __init__(
-        self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 3, bands: int = 16, members: int = 3
+        self, channels: int = 16, deep_channels: int = 64, deep_layers: int = 3, bands: int = 16, members: int = 2
     ) -> None:
         super().__init__(channels, deep_channels, deep_layers, bands=bands, outputs=2, others=1)
         self.film = Film((channels, *[deep_channels] * (deep_layers + 1), channels), members)

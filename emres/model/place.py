@@ -99,7 +99,7 @@ class PlaceReader(nn.Module):
     torch.Size([2, 7])
     """
 
-    def __init__(self, members: int = 3, channels: int = 48) -> None:
+    def __init__(self, members: int = 2, channels: int = 48) -> None:
         super().__init__()
         self.curves = Curves()
         self.members = nn.ModuleList(PlacesReader(Curves.COUNT + 4, channels) for _ in range(members))

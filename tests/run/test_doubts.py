@@ -49,9 +49,9 @@ def test_an_answer_at_a_limit_is_said_to_be_that_or_beyond(median: float, says: 
 
 
 def test_a_map_whose_voxels_are_too_coarse_says_so(tmp_path: Path) -> None:
-    """EMD-3197 has voxels of 11.4 Å: were it of 12 Å, no answer could say so."""
+    """EMD-3197 has voxels of 11.4 Å: were it of 6 Å, no answer could say so."""
     file = EMBEDDED.parents[2] / "EMD-3197/map/emd_3197.map.gz"
-    facts = predict_input(str(file), output=tmp_path / "out.mrc", resolution=12.0)
+    facts = predict_input(str(file), output=tmp_path / "out.mrc", resolution=6.0)
     assert any("22.8 Å, two voxels of the map" in sentence for sentence in facts["warnings"])
 
 

@@ -104,7 +104,7 @@ def test_a_map_that_was_learnt_from_is_read_by_the_member_that_did_not(kept: Dat
     assert isinstance(opener, DataSetOpener)
     net = ConditionedUNet().eval()
     net.requires_grad_(False)
-    levels = np.array([1.0, 2.0, 4.0])
+    levels = np.array([1.0, 2.0])
     for member, level in zip(net.film.places.members, levels.tolist(), strict=True):
         member.last.weight.zero_()
         member.last.bias.copy_(torch.tensor([0.0, level]))
@@ -113,7 +113,7 @@ def test_a_map_that_was_learnt_from_is_read_by_the_member_that_did_not(kept: Dat
         read_maps(net, stream, lambda moment: None, learnt=learnt)
         medians[learnt] = [facts.read[0].median for facts in opener.facts.values() if facts.read]
     between = np.array(medians[True]) - np.array(medians[False])
-    strangers = [levels[part_of(row) % 3] for row in opener.rows for _ in row.densities]
+    strangers = [levels[part_of(row) % 2] for row in opener.rows for _ in row.densities]
     np.testing.assert_allclose(between, 0.3 * (strangers - levels.mean()), atol=2e-3)  # a unit is 0.3 on the axis
 
 

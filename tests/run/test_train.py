@@ -145,7 +145,7 @@ def test_a_conditioned_net_is_calibrated_and_knows_what_it_was_trained_on(kept: 
     bundle = open_bundle(tmp_path / "net")
     contract = bundle.contract
     assert contract.conditioned
-    assert contract.arguments == {**CONDITIONED["arguments"], "members": 3}
+    assert contract.arguments == {**CONDITIONED["arguments"], "members": 2}
     assert contract.familiar["limit"] > 0
     assert bundle.net.film.surety.abs().max() > 0
     assert contract.spread_factor == pytest.approx(1, abs=0.2)  # kinds of maps have their own
