@@ -102,12 +102,16 @@ def main() -> None:
     parser.add_argument("--place-steps", type=int, default=1500, help="the model's own, two of them, learn 2500")
     options = parser.parse_args()
     tables = {
-        "error of readers of places, Å, validation side": places_measured(options.dataset, options.place_steps),
-        "error of levels, Å, validation side": measured(options.dataset, options.steps),
+        _title("one reader of places", options.place_steps): places_measured(options.dataset, options.place_steps),
+        _title("levels", options.steps): measured(options.dataset, options.steps),
     }
     print(json.dumps(tables, indent=2))
     if options.into is not None:
         note_for_card(options.into, tables)
+
+
+def _title(what: str, steps: int) -> str:
+    return f"error of {what}, learnt in {steps} steps, Å, validation side"
 
 
 def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:

@@ -105,7 +105,7 @@ def all_arguments(architecture: str, arguments: dict[str, int]) -> dict[str, int
     Examples
     --------
     >>> all_arguments("conditioned_unet", {"channels": 8})
-    {'channels': 8, 'deep_channels': 64, 'deep_layers': 3, 'bands': 16}
+    {'channels': 8, 'deep_channels': 64, 'deep_layers': 3, 'bands': 16, 'members': 2}
     """
     if architecture not in ARCHITECTURES:
         return dict(arguments)

@@ -69,7 +69,7 @@ class TrainPlan:
         A step sees one batch of patches, over all processes together.
     level_steps : int, optional
         Of a net that is told of whole maps, before: in which it learns how fine a map is as a whole, and round each
-        place. 1500 and 2500 unless given, and no more than three times as many as ``steps``.
+        place. 1500 and 2500 unless given, and no more than twice as many as ``steps``.
     handled : int
         Of a net that is told of whole maps: how often every average of half maps is sharpened, filtered, cut and
         resampled beyond what its depositors did; readers of whole maps learn from these, too.

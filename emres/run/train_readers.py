@@ -82,7 +82,7 @@ def _told_of(what: str, tell: Tell) -> TellStep:
 
 
 def _steps(plan: TrainPlan, most: int) -> int:
-    return min(3 * plan.steps, most) if plan.level_steps is None else plan.level_steps
+    return min(2 * plan.steps, most) if plan.level_steps is None else plan.level_steps
 
 
 def level_maps(stream: PatchStream) -> list[WholeMap]:
