@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import tempfile
@@ -43,6 +44,8 @@ def measure(size: str) -> list[Row]:
             for client, workers in ((one, 1), (two, 2)):
                 client.wait_for_workers(workers)  # a client comes with its first
                 client.run(_loaded, find_model())
+                for core, address in enumerate(sorted(client.scheduler_info(n_workers=-1)["workers"])):
+                    client.run(_kept_to, core, workers=[address])
                 _batch(plan, client)
             for _ in range(repeats):  # in turns: whatever else the machine does meets both alike
                 taken[1].append(_batch(plan, one))
@@ -68,6 +71,14 @@ class Taken(NamedTuple):
 def _loaded(model: Path) -> None:
     """Have torch in a worker, whether or not a map of the first batch comes its way."""
     open_bundle(model)
+
+
+def _kept_to(core: int) -> None:
+    """Keep a worker to one core, with the threads that read ahead and write behind: alone it would use two."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), {cores[core % len(cores)]})
 
 
 def _spec(folder: Path, workers: int) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.archive.scratch import Scratch
+from emres.run.heap import give_back
 from emres.volume.blocks import BlockPlan
 from emres.volume.grid import Shape
 
@@ -84,6 +85,8 @@ def write_block(job: BlockJob, index: Shape) -> Shape:
     -------
     (z, y, x) index of the block
     """
+    if len(job.plan) > 1:
+        give_back()  # what the block before left
     block = job.plan.block(index)
     arrays = [np.asarray(job.scratch.open(name)[block.read.slices]) for name in job.sources]
     result = job.function(*arrays, core=block.core)

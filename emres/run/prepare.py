@@ -38,6 +38,7 @@ Array = np.ndarray[Any, Any]
 MASK, DENSITY, NEEDED, PATTERN, PREDICTION, SPREAD = "mask", "density", "needed", "pattern", "prediction", "spread"
 
 NO_SIGNAL = np.float32(100)  # Å: the word of ResMap and of the predecessor for "nothing here"
+_PLANES = 8  # that are counted at one go: memory
 _SAMPLES = 2**20  # voxels from which the median outside the molecule is taken
 
 
@@ -234,12 +235,14 @@ class Summary:
 
     def add(self, resolution: Array) -> None:
         """Take in a slab (Å; 0 outside the mask, NaN or 100 where not determined, which do not count)."""
-        if resolution.any():
-            known = np.where(determined(resolution), resolution, np.float32(0))
-            index = np.minimum(known * np.float32(1 / self._STEP), self._BINS - 1).astype(np.uint16)
-            found = np.bincount(index.ravel())  # up to the coarsest: of a small map that is a corner of all bins
-            self._counts[: found.size] += found
-            self._used = max(self._used, found.size)
+        for first in range(0, len(resolution), _PLANES):
+            planes = resolution[first : first + _PLANES]
+            if planes.any():
+                known = np.where(determined(planes), planes, np.float32(0))
+                index = np.minimum(known * np.float32(1 / self._STEP), self._BINS - 1).astype(np.uint16)
+                found = np.bincount(index.ravel())  # up to the coarsest: of a small map that is a corner of all bins
+                self._counts[: found.size] += found
+                self._used = max(self._used, found.size)
 
     def result(self) -> dict[str, float | int]:
         """Return voxels, median, 5th and 95th percentile (Å).
