@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from emres.model.condition import CONTRAST, KNOWN, SHOWN, TOLD, level_at
 from emres.volume.contrast import NUMBERS, PARTS, SHELLS, WIDTH
 from emres.volume.place_curves import FREQUENCIES, LOGS, onto_axis
-from emres.volume.spectrum import NYQUIST, SIDE
+from emres.volume.spectrum import NYQUIST, RESOLVED
 from emres.volume.window_power import frequencies
 
 Array = np.ndarray[Any, Any]
@@ -59,9 +59,8 @@ class Curves(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        shells = np.arange(1, NYQUIST + 1) / SIDE
         for name, value in (
-            ("spectrum", _onto_axis(shells)),
+            ("spectrum", _onto_axis(RESOLVED)),
             ("contrast", _onto_axis(frequencies(WIDTH))),
             ("slope", _differences()),
             ("places", torch.from_numpy(LOGS.astype(np.float32))),

@@ -9,7 +9,7 @@ import numpy as np
 
 from emres.model.condition import log_spectrum
 from emres.run.prepare import finest_answer
-from emres.volume.spectrum import NYQUIST, SIDE
+from emres.volume.spectrum import RESOLVED
 
 if TYPE_CHECKING:
     from emres.model.contract import Contract
@@ -24,7 +24,6 @@ _RISES, _SHAPE = 2.5, 2
 # A low-pass: the power falls by so much, natural logarithm, over a fifth of an octave or so; and where it lies, of the
 # answer, for that to be in doubt.
 _FALLS, _WITHIN, _NEAR = 3.0, 1.2, 0.95
-_FREQUENCIES = np.arange(1, NYQUIST + 1) / SIDE
 
 
 def doubts(
@@ -101,12 +100,12 @@ def low_passed(median: float, condition: Sequence[float], voxel_size: float) -> 
     >>> low_passed(5.0, [0.0] * LENGTH, 1.5)
     []
     """
-    power, places = log_spectrum(condition), np.log(_FREQUENCIES)
+    power, places = log_spectrum(condition), np.log(RESOLVED)
     beyond = np.maximum.accumulate(power[::-1])[::-1]  # a spectrum that comes back had but a dip
     falls = power - np.interp(places + np.log(_WITHIN), places, beyond)
     falls[: _SHAPE - 1] = 0
     steepest = int(np.argmax(falls))
-    cut = voxel_size / (_FREQUENCIES[steepest] * np.sqrt(_WITHIN))
+    cut = voxel_size / (RESOLVED[steepest] * np.sqrt(_WITHIN))
     if falls[steepest] <= _FALLS or cut <= _NEAR * median:
         return []
     return [

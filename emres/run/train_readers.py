@@ -113,8 +113,8 @@ def handled_examples(stream: PatchStream, maps: list[WholeMap], count: int, tell
     """
     opener = stream.opener
     assert isinstance(opener, DataSetOpener)
-    whole = {one.entry: one for one in maps}
-    rows = [row for row in opener.rows if row.entry in whole]
+    whole = {one.key.rsplit("/", 2)[0]: one for one in maps}  # by store and entry: names are no keys over stores
+    rows = [row for row in opener.rows if _place(row) in whole]
 
     def told(done: int, of: int) -> None:
         tell(Moment(done, of, 0.0, 0.0, what="maps handled"))
@@ -125,8 +125,12 @@ def handled_examples(stream: PatchStream, maps: list[WholeMap], count: int, tell
         known = target[curves.inside & (target > 0)]
         if len(known) >= _FEWEST:
             finest = _FINEST_VOXELS * (one.facts.spectra.sampling or 0.0)
-            found.append(_handled(whole[one.row.entry], one, max(float(np.median(known)), finest), finest))
+            found.append(_handled(whole[_place(one.row)], one, max(float(np.median(known)), finest), finest))
     return found
+
+
+def _place(row: Row) -> str:
+    return f"{row.store}/{row.entry}"
 
 
 def _handled(like: WholeMap, one: Handled, resolution: float, finest: float) -> WholeMap:

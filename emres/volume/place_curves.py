@@ -16,7 +16,7 @@ from scipy import ndimage
 from emres.volume.grid import Shape, as_shape
 from emres.volume.levels import Levels
 from emres.volume.local_power import LocalPower
-from emres.volume.spectrum import NYQUIST, SIDE, Spectra
+from emres.volume.spectrum import NYQUIST, RESOLVED, Spectra
 
 Array = np.ndarray[Any, Any]
 
@@ -80,7 +80,7 @@ def place_curves(power: LocalPower, spectra: Spectra) -> PlaceCurves:
     asked = power.there & (distance <= _BESIDE)
     if not asked.any():
         asked = power.there | power.beside
-    whole = log_power(np.array(spectra.inside[1 : NYQUIST + 1])) @ onto_axis(np.arange(1, NYQUIST + 1) / SIDE)
+    whole = log_power(np.array(spectra.inside[1 : NYQUIST + 1])) @ onto_axis(RESOLVED)
     onto, places = onto_axis(power.shells), np.argwhere(asked)
     values: Array = np.empty((len(places), 2, FREQUENCIES), dtype=np.float16)
     for k in range(0, len(places), _AT_ONCE):

@@ -26,6 +26,7 @@ SIDE = 48  # voxels of a window
 CELL = 8  # voxels: as finely as places are chosen
 SHELLS = 43  # 0 is the mean; up to the corners of the cube of frequencies; shell j is j / SIDE per voxel
 NYQUIST = SIDE // 2
+RESOLVED = np.arange(1, NYQUIST + 1) / SIDE  # 1/voxel: frequencies of shells 1 to NYQUIST
 _INSIDE = 96  # windows at most
 
 
