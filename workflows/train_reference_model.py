@@ -34,10 +34,10 @@ ABOUT = (
 )
 LIMITS = (
     "Weakest beyond some 10 Å, and where the map is masked or cropped and nothing is told. What a low-pass took from "
-    "a map cannot be seen in it: such an answer comes with a warning. Crystals, tomograms, fibres and membranes other "
-    "than simulated belts were not in the training. What the net is told was chosen on validation maps; earlier "
-    "versions of such nets were looked at on the held-out and the real maps below, so that the figures are a little "
-    "kinder than those of maps that nobody looked at."
+    "a map cannot be seen in it: a warning comes where its spectrum breaks off sharply near the answer. Crystals, "
+    "tomograms, fibres and membranes other than simulated belts were not in the training. What the net is told was "
+    "chosen on validation maps; earlier versions of such nets were looked at on the held-out and the real maps below, "
+    "so that the figures are a little kinder than those of maps that nobody looked at."
 )
 
 
