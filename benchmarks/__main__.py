@@ -6,6 +6,8 @@ import argparse
 import json
 import math
 import pkgutil
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -46,8 +48,16 @@ def _facts(name: str, row: Row) -> dict[str, Any]:
 
 
 def measured(chosen: Sequence[str], size: str) -> list[tuple[str, Row]]:
-    """Run benchmarks one after the other."""
-    return [(name, row) for name in chosen for row in import_module(f"benchmarks.{name}").measure(size)]
+    """Run benchmarks one after the other, telling on the error stream which is under way and what each took."""
+    rows: list[tuple[str, Row]] = []
+    start = time.perf_counter()
+    for number, name in enumerate(chosen, 1):
+        print(f"{name} ({number} of {len(chosen)}) … ", end="", file=sys.stderr, flush=True)
+        begun = time.perf_counter()
+        rows += [(name, row) for row in import_module(f"benchmarks.{name}").measure(size)]
+        print(f"{time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    print(f"all {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    return rows
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ WANTED = 3.0
 def measure(size: str) -> list[Row]:
     """Return the seconds of ``export_mrc`` over those of ``cp``, for a result (mostly 0) and for a map of noise.
 
-    An export ends with an fsync, and ``cp`` with none: once as it is, once with one.
+    An export ends with an fsync, and ``cp`` with none: once as it is, once with one. Before each the disk has all that
+    was written, or an export would wait for what ``cp`` left to be written.
     """
     side = SIDES[size]
     rows = []
@@ -41,7 +42,7 @@ def measure(size: str) -> list[Row]:
                     with target.open("rb+") as file:
                         os.fsync(file.fileno())
 
-            ours, theirs = side_by_side(export, copied, repeats=1 if size == "small" else 5)
+            ours, theirs = side_by_side(export, copied, 1 if size == "small" else 5, before=os.sync)
             how = f"{ours:.3f} s / {theirs:.3f} s, {4 * side**3 / 1e6:.0f} MB"
             against = "cp and fsync" if synced else "cp"
             rows.append(Row(f"export {side}^3, {kind.split('/')[0]} / {against}", ours / theirs, wanted, how=how))

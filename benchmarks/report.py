@@ -45,13 +45,18 @@ class Row:
         return self.wanted is None or self.value <= self.wanted
 
 
-def side_by_side(first: Callable[[], object], second: Callable[[], object], repeats: int = 3) -> tuple[float, float]:
+def side_by_side(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    repeats: int = 3,
+    before: Callable[[], object] = lambda: None,
+) -> tuple[float, float]:
     """Return the median seconds of two calls, taken in turns after one warm-up of each.
 
-    In turns, so that whatever else the machine is doing meets both alike.
+    In turns, so that whatever else the machine is doing meets both alike. What is called ``before`` each is not timed.
     """
     first(), second()
-    pairs = [(seconds(first), seconds(second)) for _ in range(repeats)]
+    pairs = [((before(), seconds(first))[1], (before(), seconds(second))[1]) for _ in range(repeats)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from emres.errors import UsageError
 from emres.volume.contrast import NUMBERS
 from emres.volume.place_curves import log_power
-from emres.volume.spectrum import NYQUIST, Spectra
+from emres.volume.spectrum import NYQUIST, RESOLVED, Spectra
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,8 @@ CONTRAST = KNOWN + 3
 LENGTH = CONTRAST + NUMBERS + 5
 SHOWN, TOLD = LENGTH - 4, LENGTH - 2  # where a level stands, and behind it whether it is there
 USUAL_RATIO = 4.0  # reported resolution over voxel size: what is told is the logarithm over this
+_LAST = (0.85, 0.97)  # of the finest frequency of a map: where a filter shows
+_FILTERED = 20.0  # times less noise than at its peak is what a filter left
 _SCALE = 4.0  # of natural logarithms of power, so that all numbers are of order one
 _USUAL_VOXEL_SIZE = 1.5
 
@@ -124,6 +126,23 @@ def level_at(condition: Tensor, place: int) -> tuple[Tensor, Tensor]:
 
 
 def kinds_of(condition: Tensor) -> tuple[Tensor, Tensor]:
-    """Return whether the noise of maps is known, and whether their resolution is told: (batch,) int64 each, 0 or 1."""
+    """Return what is known of the noise of maps, and whether their resolution is told: (batch,) int64 each.
+
+    Of the noise, 0: nothing; 1: what a filter left of it; 2: all, up to the finest frequency of the map. A map that was
+    filtered was often treated in other ways, too, and nets are farther off on it than on an average of half maps.
+    """
     known, told = (condition[:, k] > 0.5 for k in (KNOWN, TOLD + 1))
-    return known.long(), told.long()
+    return known.long() * (1 + _unfiltered(condition).long()), told.long()
+
+
+def _unfiltered(condition: Tensor) -> Tensor:
+    """Return whether the noise of maps at their finest frequencies is not far below its peak."""
+    import torch
+
+    noise, frequency = _SCALE * condition[:, NYQUIST:KNOWN], torch.as_tensor(RESOLVED, dtype=torch.float32)
+    # Of a map with voxels coarser than those of the net's grid, what lies beyond its own Nyquist frequency is no noise.
+    finest = 0.5 * torch.exp(-condition[:, KNOWN + 2].clamp_min(0))[:, None]
+    place = frequency.to(condition.device) / finest
+    last = (place > _LAST[0]) & (place <= _LAST[1])
+    peak = torch.where(place <= _LAST[1], noise, -math.inf).amax(1)
+    return (noise * last).sum(1) / last.sum(1).clamp_min(1) > peak - math.log(_FILTERED)

@@ -27,6 +27,7 @@ The condition is the same in every block of a map, so block-wise equals whole he
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +69,16 @@ class Film(nn.Module):
         self.films = nn.Linear(_HIDDEN, 2 + 2 * sum(sides))
         nn.init.zeros_(self.films.weight)
         nn.init.zeros_(self.films.bias)
-        # What the logarithm of the spread lacks, by whether the noise is known and the resolution told: found at last.
-        self.register_buffer("surety", torch.zeros(2, 2))
+        # What the logarithm of the spread lacks, by what is known of the noise and whether a resolution is told. Found
+        # at last.
+        self.register_buffer("surety", torch.zeros(3, 2))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Take in weights of before noise that was filtered had a surety of its own, too."""
+        surety = state_dict.get(f"{prefix}surety")
+        if surety is not None and len(surety) == 2:
+            state_dict[f"{prefix}surety"] = surety[[0, 1, 1]]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
         """Return level and spread, (batch, 2, 1, 1, 1); the gain of the pattern; gain and offset of every layer."""

@@ -51,12 +51,14 @@ class TrainState:
         Spent, over all runs.
     stopped : bool
         Whether it ended early.
+    complete : bool
+        Whether all is learnt: what a net is told of whole maps by learns once more when the steps are made.
     """
 
     def __init__(self, net: nn.Module, weight_decay: float) -> None:
         self.net, self.average = net, copy.deepcopy(net).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(net.parameters(), weight_decay=weight_decay)
-        self.step, self.seconds, self.stopped = 0, 0.0, False
+        self.step, self.seconds, self.stopped, self.complete = 0, 0.0, False, False
         self.losses: list[float] = []
         self.looks: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
@@ -78,7 +80,7 @@ class TrainState:
         self.looks.append(look)
         if not self.best or "mae" not in look or look["mae"] < self.best.get("mae", math.inf):
             self.best = look
-            self.best_weights = {key: value.cpu().clone() for key, value in self.average.state_dict().items()}
+            self._keep()
 
     @property
     def idle_looks(self) -> int:
@@ -95,6 +97,14 @@ class TrainState:
         if self.best_weights:
             self.average.load_state_dict(self.best_weights)
         return self.average
+
+    def completed(self) -> None:
+        """Take the average for what is best, and nothing for what is left to learn."""
+        self._keep()
+        self.complete = True
+
+    def _keep(self) -> None:
+        self.best_weights = {key: value.cpu().clone() for key, value in self.average.state_dict().items()}
 
     def to_bytes(self, about: Mapping[str, Any]) -> bytes:
         """Return the state as a safetensors file.
@@ -126,6 +136,7 @@ class TrainState:
             "step": self.step,
             "seconds": self.seconds,
             "stopped": self.stopped,
+            "complete": self.complete,
             "looks": self.looks,
             "best": self.best,
             "about": about,
@@ -151,6 +162,7 @@ class TrainState:
             raise ModelError("the checkpoint is of another net", cure="train into another folder") from error
         self.step, self.seconds = int(record["step"]), float(record["seconds"])
         self.stopped, self.looks, self.best = bool(record["stopped"]), list(record["looks"]), dict(record["best"])
+        self.complete = bool(record.get("complete", False))
         self.losses, self.best_weights = parts["history"]["losses"].tolist(), parts.get("best", {})
 
     def _restore_moments(self, moments: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from emres.model.ranks import Ranks
 _ONE_SIGMA = 0.6827
 _BINS = 4096  # of log(error / spread)
 _WIDEST = 12.0  # natural logarithm
-_KINDS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of maps: whether their noise is known, and their resolution told
+_KINDS = tuple(itertools.product(range(3), range(2)))  # of maps: as :func:`emres.model.condition.kinds_of` has them
 
 
 class Shown(NamedTuple):
@@ -110,7 +111,7 @@ class Validation:
         net : torch.nn.Module
             In evaluation mode.
         kind : two int, optional
-            Only of maps whose noise is known (or not: 0) and whose reported resolution is told (or not).
+            Only of such maps: :func:`emres.model.condition.kinds_of`.
         """
         return self._factor(self._ratios(net), kind)
 
@@ -163,8 +164,8 @@ def _is_of(kind: tuple[int, int] | None, condition: Tensor) -> Tensor:
     """Return 1 for the patches whose maps are of a kind, (batch,), else 0."""
     if kind is None:
         return torch.ones(len(condition), dtype=torch.float64, device=condition.device)
-    known, told = kinds_of(condition)
-    return ((known == kind[0]) & (told == kind[1])).double()
+    noise, told = kinds_of(condition)
+    return ((noise == kind[0]) & (told == kind[1])).double()
 
 
 def show(net: nn.Module, batches: Sequence[Batch], contract: Contract, device: torch.device, count: int) -> Shown:

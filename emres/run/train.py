@@ -70,9 +70,6 @@ def train_rank(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
 
 
 def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
-    from emres.model.feed import Feed
-    from emres.model.train import train
-
     dataset = read_dataset(training.dataset)
     plan = settled_plan(training.plan, ranks.device)
     about = {
@@ -84,18 +81,19 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
     tell = tell if ranks.first else _silent
     state, contract = _begin(training, plan, dataset, stream, found, ranks, tell)
     resumed = state.step
-    if getattr(state.net, "patterned", False):
-        from emres.run.train_readers import read_maps
-
-        read_maps(state.net, stream, tell, learnt=True)
-    feed = Feed(stream, plan, ranks, training.threads, training.workers)
-    validation = _validation(dataset, plan, contract, ranks, state.net, tell)
-    files = TrainFiles(training.to, about, tell, lambda state: validation.shown(state.average))
+    files = TrainFiles(training.to, about, tell)
     if ranks.first and not resumed:
         files.checkpoint(state)  # a folder that cannot be written is found out now
+    validation: Validation | None = None
     if not (state.stopped or state.step >= plan.steps):
-        train(state, feed, plan, contract, validation, files if ranks.first else NoFiles(), ranks)
+        validation = _learn_steps(training, plan, dataset, stream, state, contract, ranks, files)
     net = state.settle()
+    if getattr(net, "patterned", False):
+        _learn_the_rest(state, stream, plan, ranks, files)
+        validation = None  # its readers see other things now
+    if validation is None:
+        validation = _validation(dataset, plan, contract, ranks, net, files)
+        state.best = {**state.best, **validation(net)}
     factor = validation.calibrate(net)
     if ranks.first:
         files.history(state)
@@ -109,6 +107,44 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
 
 def _silent(moment: Moment) -> None:
     """Tell nobody."""
+
+
+def _learn_steps(
+    training: Training,
+    plan: TrainPlan,
+    dataset: DataSet,
+    stream: PatchStream,
+    state: TrainState,
+    contract: Contract,
+    ranks: Ranks,
+    files: TrainFiles,
+) -> Validation:
+    """Make all steps that are left, and return what was looked at meanwhile."""
+    from emres.model.feed import Feed
+    from emres.model.train import train
+
+    if getattr(state.net, "patterned", False):
+        from emres.run.train_readers import read_maps
+
+        read_maps(state.net, stream, files.tell, learnt=True)
+    feed = Feed(stream, plan, ranks, training.threads, training.workers)
+    validation = _validation(dataset, plan, contract, ranks, state.net, files)
+    train(state, feed, plan, contract, validation, files if ranks.first else NoFiles(), ranks)
+    return validation
+
+
+def _learn_the_rest(state: TrainState, stream: PatchStream, plan: TrainPlan, ranks: Ranks, files: TrainFiles) -> None:
+    """Teach the readers of the best net what was kept from them, unless that was done."""
+    from emres.run.train_readers import learn_from_all
+
+    if state.complete:
+        return
+    started = time.perf_counter()
+    learn_from_all(state.average, stream, plan, files.tell)
+    state.seconds += time.perf_counter() - started
+    state.completed()
+    if ranks.first:
+        files.checkpoint(state)
 
 
 def settled_plan(plan: TrainPlan, device: torch.device) -> TrainPlan:
@@ -169,9 +205,9 @@ def _begin(
 
 
 def _validation(
-    dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks, net: nn.Module, tell: Tell
+    dataset: DataSet, plan: TrainPlan, contract: Contract, ranks: Ranks, net: nn.Module, files: TrainFiles
 ) -> Validation:
-    """Cut the patches to look at, once."""
+    """Cut the patches to look at; some of them are shown, too."""
     import itertools
 
     from emres.model.validation import Validation
@@ -180,9 +216,11 @@ def _validation(
     if stream is not None and getattr(net, "patterned", False):
         from emres.run.train_readers import read_maps
 
-        read_maps(net, stream, tell)
+        read_maps(net, stream, files.tell)
     mine = () if stream is None else stream.batches(ranks.rank, ranks.size)
-    return Validation(list(itertools.chain(mine)), rows, contract, ranks)
+    validation = Validation(list(itertools.chain(mine)), rows, contract, ranks)
+    files.examples = lambda state: validation.shown(state.average)
+    return validation
 
 
 def _facts(

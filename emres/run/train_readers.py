@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,20 +61,65 @@ def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Te
     StoreError
         If what was kept of a map is damaged.
     """
+    lessons = _lessons(stream, plan, tell)
+    levels = np.array([one.level for one in lessons.maps])[lessons.of]
+    fit_levels(
+        net.film.level,  # type: ignore[union-attr, arg-type]
+        lessons.conditions, levels, _steps(plan, _LEVEL_STEPS), plan.seed, _told_of("levels", tell),
+    )  # fmt: skip
+    _learn_places(net, lessons, plan, _steps(plan, _PLACE_STEPS), tell)
+
+
+def learn_from_all(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> None:
+    """Teach the reader of places once more, now every member from all maps.
+
+    While a net learns, its readers must be as far off as they will be elsewhere: so each had a part of the maps that
+    it did not learn from. When the net is done, that is no longer wanted.
+
+    Parameters
+    ----------
+    net, stream, plan, tell
+        As for :func:`learn_readers`, which this one has learnt by.
+
+    Raises
+    ------
+    StoreError
+        If what was kept of a map is damaged.
+    """
+    lessons = _lessons(stream, plan, tell)
+    places = [one and replace(one, part=None) for one in lessons.places]
+    steps = 2 * _steps(plan, _PLACE_STEPS)  # nobody waits to learn from them
+    _learn_places(net, replace(lessons, places=places), plan, steps, tell)
+
+
+@dataclass(frozen=True)
+class _Lessons:
+    """What readers learn from: maps, what may be told of them and of which map it is, and some places of each map."""
+
+    maps: list[WholeMap]
+    conditions: Array
+    of: Array
+    places: list[PlaceExamples | None]
+
+
+def _lessons(stream: PatchStream, plan: TrainPlan, tell: Tell) -> _Lessons:
     maps = level_maps(stream)
     maps += handled_examples(stream, maps, plan.handled, tell)
     conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
-    levels = np.array([one.level for one in maps])[of]
-    fit_levels(net.film.level, conditions, levels, _steps(plan, _LEVEL_STEPS), plan.seed, _told_of("levels", tell))  # type: ignore[union-attr, arg-type]
-    examples = place_examples(stream, maps, plan.seed)
-    if not any(examples):
+    places = place_examples(stream, maps, plan.seed)
+    if not any(places):
         raise UsageError(
             f"{plan.architecture} learns from whole maps",
             got=f"{len(maps)} maps without {_FEWEST} places that have a target which was not capped",
             cure="train another architecture, such as compact_unet",
         )
+    return _Lessons(maps, conditions, of, places)
+
+
+def _learn_places(net: nn.Module, lessons: _Lessons, plan: TrainPlan, steps: int, tell: Tell) -> None:
     reader: PlaceReader = net.film.places  # type: ignore[union-attr, assignment]
-    fit_places(reader, examples, conditions, of, _steps(plan, _PLACE_STEPS), plan.seed, _told_of("places", tell))
+    told = _told_of("places", tell)
+    fit_places(reader, lessons.places, lessons.conditions, lessons.of, steps, plan.seed, told)
 
 
 def _told_of(what: str, tell: Tell) -> TellStep:

@@ -24,6 +24,7 @@ OURS = (
     "simulate",
     "sliding_window",
     "startup",
+    "workers",
 )
 # What another program or package is needed for, and whether it is here.
 NEEDS = {"fetch": lambda: shutil.which("curl"), "sliding_window": lambda: find_spec("monai")}
@@ -41,8 +42,9 @@ def test_a_benchmark_runs_at_toy_size(name: str, tmp_path: Path, capsys: pytest.
     rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
     assert rows
     assert all(row["benchmark"] == name and math.isfinite(row["value"]) and row["value"] > 0 for row in rows)
-    table = capsys.readouterr().out
-    assert all(row["what"] in table for row in rows)
+    printed = capsys.readouterr()
+    assert all(row["what"] in printed.out for row in rows)
+    assert f"{name} (1 of 1)" in printed.err
 
 
 def test_what_could_not_be_measured_says_why(

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from emres.errors import UsageError
-from emres.model.condition import KNOWN, LENGTH, SHOWN, TOLD, blind, condition_of, level_at, whitened
-from emres.volume.spectrum import SHELLS, Spectra
+from emres.model.condition import KNOWN, LENGTH, SHOWN, TOLD, blind, condition_of, kinds_of, level_at, whitened
+from emres.volume.spectrum import SHELLS, SIDE, Spectra
 
 FALLING = tuple(float(value) for value in np.logspace(1, -6, SHELLS))
 
@@ -37,6 +37,18 @@ def test_a_gain_does_not_show_where_the_noise_is_not_known() -> None:
     spectra = Spectra(1.5, FALLING)
     one, other = (torch.from_numpy(condition_of(found))[None] for found in (spectra, spectra.scaled(1.7)))
     torch.testing.assert_close(whitened(one), whitened(other), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sampling", [1.5, 3.0])
+def test_a_map_whose_finest_noise_is_gone_is_one_that_was_filtered(sampling: float) -> None:
+    """What lies beyond the Nyquist frequency of the map itself was taken by no filter."""
+    frequency = np.arange(SHELLS) / SIDE * sampling / 1.5
+    known, blurred = (np.where(frequency <= 0.5, np.exp(-fall * frequency), 1e-9) for fall in (4, 8))
+    spectra = [Spectra(1.5, FALLING, tuple(noise), sampling=sampling) for noise in (known, blurred)]
+    conditions = [condition_of(one, 4.0) for one in spectra] + [condition_of(spectra[0].masked())]
+    noise, told = kinds_of(torch.from_numpy(np.stack(conditions)))
+    assert noise.tolist() == [2, 1, 0]
+    assert told.tolist() == [1, 1, 0]
 
 
 @pytest.mark.parametrize("noise", [FALLING, ()])

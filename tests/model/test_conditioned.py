@@ -96,6 +96,12 @@ def test_an_answer_begins_at_the_level_and_follows_the_pattern() -> None:
     torch.testing.assert_close(found, told[:, LENGTH].view(2, 1, 1, 1, 1) + pattern)
 
 
+def test_weights_of_before_filtered_noise_had_a_surety_of_its_own_are_taken_in(net: ConditionedUNet) -> None:
+    older = {**net.state_dict(), "film.surety": torch.tensor([[0.1, 0.2], [0.3, 0.4]])}
+    net.load_state_dict(older)
+    torch.testing.assert_close(net.film.surety, torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.3, 0.4]]))
+
+
 def test_the_default_is_small_enough_to_ship() -> None:
     net = ConditionedUNet()
     assert net.flops_per_voxel <= 60_000

@@ -78,6 +78,19 @@ def test_without_an_error_the_last_weights_are_the_best() -> None:
     assert state.idle_looks == 0
 
 
+def test_what_is_complete_is_kept_and_comes_back_so() -> None:
+    state = learn(fresh())
+    state.looked({"mae": 0.5}, 0.0)
+    for value in state.settle().state_dict().values():
+        value.zero_()
+    state.completed()
+    again = fresh(seed=2)
+    again.restore(Checkpoint(state.to_bytes({})))
+    assert again.complete
+    assert not any(value.any() for value in again.settle().state_dict().values())
+    assert not fresh().complete
+
+
 @pytest.fixture(scope="module")
 def content() -> bytes:
     return learn(fresh(), 1).to_bytes({})

@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from emres.model.condition import KNOWN, LENGTH, TOLD
+from emres.model.condition import KNOWN, LENGTH, TOLD, kinds_of
 from emres.model.contract import WITH_SPREAD
 from emres.model.loader import Batch
 from emres.model.ranks import Ranks
 from emres.model.validation import Validation
+from emres.volume.spectrum import NYQUIST
 from tests.model.conftest import contract
 
 SIDE, MAPS = 8, 40
-ERRORS = {(0, 0): 0.4, (0, 1): 0.2, (1, 0): 0.1, (1, 1): 0.05}  # of the logarithm, by kind of map
+# Of the logarithm, by kind of map: what is known of its noise (nothing, what a filter left, all), whether it is told.
+ERRORS = {(0, 0): 0.4, (0, 1): 0.2, (1, 0): 0.3, (1, 1): 0.15, (2, 0): 0.1, (2, 1): 0.05}
 
 
 class Told(nn.Module):
@@ -28,11 +30,11 @@ class Told(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.film = nn.Module()
-        self.film.register_buffer("surety", torch.zeros(2, 2))
+        self.film.register_buffer("surety", torch.zeros(3, 2))
 
     def forward(self, density: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         surety: Any = self.film.surety
-        spread = np.log(0.1) + surety[condition[:, KNOWN].long(), condition[:, TOLD + 1].long()]
+        spread = np.log(0.1) + surety[kinds_of(condition)]
         level = torch.full_like(density, np.log(4.0))
         return torch.cat([level, spread.view(-1, 1, 1, 1, 1).expand_as(density)], 1)
 
@@ -43,7 +45,8 @@ def batch_of(kind: tuple[int, int], first_row: int) -> Batch:
     shape = (MAPS, 1, SIDE, SIDE, SIDE)
     target = 6 * torch.exp(ERRORS[kind] * torch.randn(shape, generator=generator))
     condition = torch.zeros(MAPS, LENGTH + 1)
-    condition[:, KNOWN], condition[:, TOLD + 1] = kind[0], kind[1]
+    condition[:, KNOWN], condition[:, TOLD + 1] = kind[0] > 0, kind[1]
+    condition[:, NYQUIST + 20 : KNOWN] = -2.0 if kind[0] == 1 else 0.0  # logarithms, a fourth of them
     size, row = torch.full((MAPS,), 1.5), torch.arange(first_row, first_row + MAPS)
     return Batch(torch.zeros(shape), target, torch.ones(shape), size, row, condition, torch.zeros(shape))
 

@@ -13,13 +13,14 @@ from emres.archive.manifest import DataSet
 from emres.errors import StoreError
 from emres.model.condition import LENGTH
 from emres.model.conditioned import ConditionedUNet
+from emres.model.place_fit import PlaceExamples
 from emres.model.train_plan import TrainPlan
 from emres.run.kept_facts import FILE
 from emres.run.patch_curves import FOLDER, read_curves
 from emres.run.patch_facts import facts_key, guessed_for, size_for
 from emres.run.patch_sources import DataSetOpener
 from emres.run.train_data import training_stream
-from emres.run.train_readers import learn_readers, level_maps, part_of, place_examples, read_maps
+from emres.run.train_readers import learn_from_all, learn_readers, level_maps, part_of, place_examples, read_maps
 from tests.run.toy_dataset import toy_dataset
 
 PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2, handled=1).settled()
@@ -96,6 +97,21 @@ def test_readers_learn_and_their_levels_reach_every_patch(kept: DataSet) -> None
     assert batch.condition.shape[1] == LENGTH + 1
     assert (batch.condition[:, LENGTH] != 0).all()
     assert (batch.pattern.flatten(1).std(1) > 0).any()
+
+
+def test_in_the_end_nothing_is_kept_from_any_member(kept: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[set[int | None]] = []
+
+    def fitted(reader: object, places: list[PlaceExamples | None], *_: object) -> None:
+        parts.append({one.part for one in places if one is not None})
+
+    monkeypatch.setattr("emres.run.train_readers.fit_places", fitted)
+    net, stream = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2), training_stream(kept, PLAN)
+    learn_readers(net, stream, PLAN, lambda moment: None)
+    levels = net.film.level.state_dict()
+    learn_from_all(net, stream, PLAN, lambda moment: None)
+    assert parts == [{part_of(row) for row in kept.side("train")}, {None}]
+    assert all(torch.equal(value, levels[key]) for key, value in net.film.level.state_dict().items())
 
 
 def test_a_map_that_was_learnt_from_is_read_by_the_member_that_did_not(kept: DataSet) -> None:

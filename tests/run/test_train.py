@@ -297,6 +297,28 @@ def test_a_conditioned_net_goes_on_with_the_level_that_it_learnt_first(
     assert_same(tmp_path / "net", tmp_path / "calm")
 
 
+def test_what_readers_learn_last_is_learnt_once(kept: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before it is kept, it is learnt again and the same; kept, it is not learnt again."""
+
+    def cut(self: TrainFiles, state: Any) -> None:
+        if state.complete:
+            raise Power
+        real(self, state)
+
+    trained(kept, tmp_path / "calm", **CONDITIONED)
+    real = TrainFiles.checkpoint
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainFiles, "checkpoint", cut)
+        with pytest.raises(Power):
+            trained(kept, tmp_path / "net", **CONDITIONED)
+    assert not (tmp_path / "net" / "contract.json").exists()
+    for again in (False, True):
+        if again:
+            monkeypatch.setattr("emres.run.train_readers.learn_from_all", None)
+        assert trained(kept, tmp_path / "net", **CONDITIONED)["resumed"] == 3
+        assert_same(tmp_path / "net", tmp_path / "calm")
+
+
 # --- several processes
 
 
