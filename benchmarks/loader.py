@@ -25,7 +25,7 @@ from emres.volume.grid import Grid
 
 SIDES = {"small": 48, "full": 192, "large": 256}  # voxels of a map
 ENTRIES = {"small": 2, "full": 6, "large": 12}
-PATCHES = {"small": 64, "full": 192, "large": 3072}
+PATCHES = {"small": 16, "full": 192, "large": 3072}
 VOXEL_SIZE = 1.06  # Å
 WANTED = 2.0  # times the seconds from memory
 TARGET = "local_resolution/fsc"

@@ -1,7 +1,7 @@
 """What the level of a map is read from: readers that are told less, and their errors on the validation side.
 
     python workflows/ablate_levels.py SET                  # a data set that `emres dataset build` made
-    python workflows/ablate_levels.py SET --into MODEL     # and note it in a bundle, for its card
+    python workflows/ablate_levels.py SET --into MODEL     # and what a bundle's U-Net adds; noted in it, for its card
 
 A level is the median local resolution of a map. Every reader learns from the training side as the model's own does
 (`emres.model.level_fit`, `emres.model.place_fit`), but some of what it is told is left out, or some of the maps. Seeds
@@ -13,24 +13,28 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from emres.archive.manifest import read_dataset
 from emres.model.augment import Augmentation
+from emres.model.bundle import open_bundle
 from emres.model.condition import CONTRAST, KNOWN, LENGTH, SHOWN, TOLD, blind
 from emres.model.level import LevelReader
 from emres.model.level_fit import WholeMap, fit_levels, level_examples
 from emres.model.loader import PatchStream
 from emres.model.place import PlaceReader
 from emres.model.place_fit import PlaceExamples, fit_places
+from emres.model.ranks import Ranks
 from emres.model.train_plan import TrainPlan
+from emres.model.validation import Validation
 from emres.run.card import note_for_card
 from emres.run.train_data import training_stream, validation_stream
-from emres.run.train_readers import handled_examples, level_maps, place_examples
+from emres.run.train_readers import handled_examples, level_maps, place_examples, read_maps
 from emres.volume.spectrum import NYQUIST
 
 NOISE = (*range(NYQUIST, KNOWN + 1), SHOWN, SHOWN + 1)
@@ -99,7 +103,9 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--into", type=Path, metavar="MODEL", help="a bundle whose contract is to hold the table")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--place-steps", type=int, default=1500, help="the model's own, two of them, learn 2500")
+    parser.add_argument(
+        "--place-steps", type=int, default=1500, help="the model's own, two of them, learn 2500 and then 5000"
+    )
     options = parser.parse_args()
     tables = {
         _title("one reader of places", options.place_steps): places_measured(options.dataset, options.place_steps),
@@ -107,6 +113,8 @@ def main() -> None:
     }
     print(json.dumps(tables, indent=2))
     if options.into is not None:
+        reach = "error of what is answered from farther and nearer round a voxel, Å, patches of the validation side"
+        tables[reach] = net_measured(options.dataset, options.into)
         note_for_card(options.into, tables)
 
 
@@ -184,6 +192,46 @@ def places_measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
             return _errors(reader, without(given, variant.left_out), seen, size)
 
         table[name] = _row(name, told, average, errors)
+    return table
+
+
+class Alone(nn.Module):
+    """Answers what was read of a map before its U-Net looked at any voxel.
+
+    Parameters
+    ----------
+    pattern : bool
+        Of every place, or of the map as a whole.
+    """
+
+    conditioned = patterned = True
+
+    def __init__(self, pattern: bool) -> None:
+        super().__init__()
+        self.pattern = pattern
+
+    def forward(self, density: torch.Tensor, condition: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
+        """Return the levels, (batch, 1, z, y, x)."""
+        return condition[:, LENGTH:, None, None, None] + pattern * self.pattern
+
+
+def net_measured(folder: Path, model: Path) -> dict[str, dict[str, float]]:
+    """Return the mean error, Å, on validation patches, of a bundle and of its readers alone."""
+    dataset, plan, bundle = read_dataset(folder), TrainPlan().settled(), open_bundle(model)
+    nets = {
+        "the level of the whole map": Alone(pattern=False),
+        "levels of places: a window and its skirt": Alone(pattern=True),
+        f"with the U-Net: {bundle.contract.halo} voxels": bundle.net.eval(),
+    }
+    table: dict[str, dict[str, float]] = {name: {} for name in nets}
+    for mode, share in (("blind", 0.0), ("told", 1.0)):
+        held = validation_stream(dataset, replace(plan, augmentation=Augmentation(told=share)))
+        assert held is not None
+        read_maps(bundle.net, held, lambda moment: None)
+        looked = Validation(list(held.batches(0, 1)), len(dataset.side("validation")), bundle.contract, Ranks())
+        for name, net in nets.items():
+            table[name][mode] = round(looked(net)["mae"], 3)
+    print(table, flush=True)
     return table
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import emres
 from emres.run.card import note_for_card
 
-NAME, VERSION = "emres-small", "0.8"
+NAME, VERSION = "emres-small", "0.9"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
     "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "
@@ -29,7 +29,8 @@ ABOUT = (
     "molecule if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is "
     "told. These learn from whole maps before any patch is seen, also from averages that were sharpened too far, "
     "blurred, low-passed elsewhere, cut through and resampled; the U-Net adds what they miss, from the density "
-    "itself, and how far off the answer may be, and learns that from readings of maps that their reader had not seen. "
+    "itself, and how far off the answer may be, and learns that from readings of maps that their reader had not seen; "
+    "then the readers of places learn once more, from all maps. "
     "`workflows/train_reference_model.py` makes the like from atomic models."
 )
 LIMITS = (

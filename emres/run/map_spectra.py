@@ -64,6 +64,8 @@ class Molecule:
     corner : (z, y, x)
         Voxel that the first cell begins at: cells lie about the middle of the molecule, wherever it lies in the map.
         Voxels are counted from there.
+    held : Box, optional
+        The part of the grid that the map was in before its box was padded; all of it otherwise.
     """
 
     density: Any
@@ -72,35 +74,38 @@ class Molecule:
     needed: Any
     sampling: float | None = None
     corner: Shape = (0, 0, 0)
+    held: Box | None = None
 
     @classmethod
-    def prepared(cls, scratch: Scratch, working: Grid, region: Box, sampling: float | None = None) -> Molecule:
+    def prepared(
+        cls, scratch: Scratch, working: Grid, boxes: tuple[Box, Box], sampling: float | None = None
+    ) -> Molecule:
         """Open what :func:`emres.run.prepare.prepare` wrote with a ``reach`` of at least ``REACH``.
 
         Parameters
         ----------
         scratch : Scratch
         working : Grid
-        region : Box
-            Of what is needed, as it returned it.
-        sampling : float, optional
+        boxes : Box, Box
+            Of what is needed, and of what holds the map, as it returned them.
+        sampling : float
             Voxel size of the map itself, Å.
         """
-        needed = scratch.open(NEEDED)
-        corner = as_shape(map(_first_cell, region.start, region.stop))
-        rest = Grid(Box(corner, working.shape).shape, working.voxel_size)
+        needed, (region, held) = scratch.open(NEEDED), boxes
+        corner = as_shape(map(_first_cell, held.start, region.start, region.stop))
+        rest = Grid(Box(corner, held.stop).shape, working.voxel_size)
         parts = (np.asarray(needed[box.moved(corner).slices]) for box in slabs(rest))
         cells = np.concatenate([block_any(part, CELL) for part in parts])
-        return cls(scratch.open(DENSITY), cells, working, needed, sampling, corner)
+        return cls(scratch.open(DENSITY), cells, working, needed, sampling, corner, held)
 
     @property
     def shape(self) -> Shape:
         """Voxels from the corner on."""
-        return Box(self.corner, self.working.shape).shape
+        return Box(self.corner, self.working.shape if self.held is None else self.held.stop).shape
 
     def read(self, box: Box) -> Array:
         """Return a box of the density, zeros where it reaches beyond the faces."""
-        return read_box(self.density, box.moved(self.corner))
+        return read_box(self.density, box.moved(self.corner), held=self.held)
 
     def where(self, box: Box) -> Array:
         """Return where a box is in the molecule."""
@@ -140,10 +145,10 @@ class Molecule:
         return replace(power, start=as_shape(map(sum, zip(power.start, self.corner, strict=True))))
 
 
-def _first_cell(start: int, stop: int) -> int:
+def _first_cell(face: int, start: int, stop: int) -> int:
     """Return the voxel that cells begin at, along one axis, so that they lie evenly about a molecule."""
     beyond = (start - stop) % CELL
-    return max(start - beyond // 2, 0) % CELL
+    return face + max(start - face - beyond // 2, 0) % CELL
 
 
 def places_of(
@@ -195,10 +200,10 @@ def prepare_for(
         If the map or its mask is unusable.
     """
     reach = max(contract.reach, REACH) if contract.conditioned else contract.reach
-    region = prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
+    boxes = prepare(source, mask, working, scratch, reach=reach, normalisation=contract.normalisation)
     if contract.conditioned:
         grid = source.grid()
-        molecule = Molecule.prepared(scratch, working, region, grid.mean_voxel_size)
+        molecule = Molecule.prepared(scratch, working, boxes, grid.mean_voxel_size)
         condition = _tell(contract, scratch, molecule, max(grid.voxel_size), reported=reported, folder=folder)
         scratch.note(condition=condition.tolist(), warnings=unfamiliar(condition[:LENGTH], contract.familiar))
 

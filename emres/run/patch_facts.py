@@ -105,9 +105,9 @@ def facts_of(
     """
     grid = source.grid()
     with _scratch(grid, working) as scratch:
-        region = prepare(source, masks, working, scratch, reach=REACH)
+        boxes = prepare(source, masks, working, scratch, reach=REACH)
         normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
-        molecule = Molecule.prepared(scratch, working, region, grid.mean_voxel_size)
+        molecule = Molecule.prepared(scratch, working, boxes, grid.mean_voxel_size)
         spectra = molecule.spectra()
         if guessed is None:
             return MapFacts(normalisation, spectra), None

@@ -85,6 +85,13 @@ class Box:
             _triple(max(a, b) for a, b in zip(self.stop, other.stop, strict=True)),
         )
 
+    def shared(self, other: Box) -> Box:
+        """Return what lies in this box and in another; its shape has a side of 0 or less if nothing does."""
+        return Box(
+            _triple(max(a, b) for a, b in zip(self.start, other.start, strict=True)),
+            _triple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True)),
+        )
+
     def within(self, outer: Box) -> Box:
         """Return this box in the coordinates of ``outer``: index 0 is the first voxel of ``outer``."""
         return Box(

@@ -48,7 +48,7 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
     MapError
         If the map is constant.
     """
-    part = _filled(values)
+    part = differing(values) or (slice(None),) * 3  # how a box is padded says nothing
     mask = np.zeros(values.shape, dtype=bool)
     mask[part] = _above_solvent(values[part], voxel_size)
     return without_dust(mask & _support(values))
@@ -56,7 +56,7 @@ def automatic_mask(values: Array, voxel_size: Triple) -> Array:
 
 def _above_solvent(values: Array, voxel_size: Triple) -> Array:
     """Return where the smoothed density is above the solvent; where strong noise hides that, smoothed the more."""
-    rim = _sphere_rim(values)
+    rim = sphere_rim(values)
     density = values.astype(np.float32) - (0 if rim is None else values.flat[0])
     above, noise, top = _judged(density, _SMOOTHINGS[0], voxel_size, rim)
     if not top > 0 or float(values.min()) == float(values.max()):
@@ -111,7 +111,7 @@ def _faces(values: Array) -> Array:
     return np.concatenate([np.ravel(np.take(values, k, axis=axis)) for axis in range(3) for k in (0, -1)])
 
 
-def _sphere_rim(values: Array) -> Array | None:
+def sphere_rim(values: Array) -> Array | None:
     """Return the voxels near the edge of a particle's sphere, which the box may cut; None if the map has none.
 
     Beyond it the map is one exact value: the faces of the box say nothing of the noise.
@@ -147,14 +147,18 @@ def _mode(smooth: Array) -> tuple[float, float]:
     return float(edges[k] + edges[k + 1]) / 2, float(edges[k + 1] - edges[k])
 
 
-def _filled(values: Array) -> tuple[slice, ...]:
-    """Return the part round what differs from the one value in all corners: how a box is padded says nothing."""
-    whole = (slice(None),) * 3
+def differing(values: Array) -> tuple[slice, slice, slice] | None:
+    """Return the part round what differs from the one value in all corners; None if there is no such value, or nothing.
+
+    Parameters
+    ----------
+    values : (z, y, x)
+    """
     corners = values[np.ix_(*((0, -1) for _ in range(3)))]
     if not (corners == corners.flat[0]).all():
-        return whole
+        return None
     found = ndimage.find_objects((values != corners.flat[0]).astype(np.int8))
-    return found[0] if found else whole
+    return found[0] if found else None
 
 
 def _support(values: Array) -> Array:

@@ -34,7 +34,7 @@ class Sliceable(Protocol):
         ...
 
 
-def read_box(values: Sliceable, box: Box, beyond: float = 0.0) -> Volume:
+def read_box(values: Sliceable, box: Box, beyond: float = 0.0, held: Box | None = None) -> Volume:
     """Return a box of a volume as float32, which may reach beyond its faces.
 
     Parameters
@@ -43,6 +43,8 @@ def read_box(values: Sliceable, box: Box, beyond: float = 0.0) -> Volume:
     box : Box
     beyond : float
         What stands there.
+    held : Box, optional
+        What lies outside this part is beyond the faces, too.
 
     Examples
     --------
@@ -51,6 +53,8 @@ def read_box(values: Sliceable, box: Box, beyond: float = 0.0) -> Volume:
     """
     z, y, x = values.shape
     inner = box.clipped((z, y, x))
+    if held is not None:
+        inner = inner.shared(held)
     if inner == box:
         return np.asarray(values[box.slices], dtype=np.float32)
     part = np.full(box.shape, beyond, dtype=np.float32)

@@ -18,7 +18,7 @@ from emres.model.contract import WITH_SPREAD, Contract, read_contract
 from emres.run.map_spectra import inputs_of, prepare_for
 from emres.run.prepare import DENSITY, NEEDED, PATTERN
 from emres.volume.blocks import Box
-from emres.volume.grid import Grid
+from emres.volume.grid import Grid, as_shape
 from emres.volume.pyramid import MemoryPyramid
 from emres.volume.spectrum import NYQUIST
 from tests.model.conftest import contract
@@ -61,10 +61,10 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(
     density: np.ndarray, mask: np.ndarray, reported: float | None = None, folder: Path | None = None, **changes: object
 ) -> MemoryScratch:
-    scratch = MemoryScratch()
+    scratch, grid = MemoryScratch(), Grid(as_shape(density.shape), GRID.voxel_size)
     told = told_contract(**changes) if folder is None else read_contract(folder)
-    source = MemoryPyramid(density, GRID)
-    prepare_for(told, source, [(Box((0, 0, 0), GRID.shape), mask)], told.working_grid(GRID), scratch, reported, folder)
+    source = MemoryPyramid(density, grid)
+    prepare_for(told, source, [(Box((0, 0, 0), grid.shape), mask)], told.working_grid(grid), scratch, reported, folder)
     return scratch
 
 
@@ -109,6 +109,22 @@ def test_what_is_told_is_the_same_however_a_map_is_turned_or_moved(density, ball
     of_molecule = np.r_[:NYQUIST, KNOWN:SHOWN]
     np.testing.assert_allclose(changed[of_molecule], still[of_molecule], atol=1e-4)
     np.testing.assert_allclose(changed, still, atol=0.1)  # windows beside it are as many as the box has room for
+
+
+@pytest.mark.parametrize("value", [0.0, 4.0])
+def test_what_a_box_is_padded_with_tells_nothing(
+    density: np.ndarray, ball: np.ndarray, net: Path, value: float
+) -> None:
+    """Of a tight crop: there is little room beside its molecule."""
+    inner = (slice(24, 72),) * 3
+    tight = prepared(density[inner], ball[inner], folder=net)
+    padded = prepared(np.pad(density[inner], 16, constant_values=value), np.pad(ball[inner], 16), folder=net)
+    one, other = (np.array(scratch.notes()["condition"]) for scratch in (tight, padded))
+    np.testing.assert_allclose(other, one, atol=1e-4)
+    for name in (DENSITY, PATTERN):
+        first, second = (np.asarray(scratch.open(name)[...]) for scratch in (tight, padded))
+        np.testing.assert_allclose(second[(slice(16, 64),) * 3][ball[inner]], first[ball[inner]], atol=1e-3)
+    assert not np.asarray(padded.open(DENSITY)[...])[:16].any()
 
 
 def test_a_net_that_reads_no_pattern_is_given_none(density: np.ndarray, ball: np.ndarray) -> None:

@@ -76,3 +76,6 @@ def ablated(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(table) >= {"all", left_out}
         assert set(table["all"]) == {"averages, blind", "averages, told", "deposits, blind", "deposits, told"}
         assert all(error >= 0 for row in table.values() for error in row.values())
+    (reach,) = (table for name, table in open_bundle(model).contract.training.items() if "farther and nearer" in name)
+    assert len(reach) == 3
+    assert all(errors["blind"] > 0 and errors["told"] > 0 for errors in reach.values())
