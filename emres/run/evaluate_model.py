@@ -132,18 +132,24 @@ class ModelUnderTest:
             resolution = marked(resolution, source.array())
         sigma = _restored(scratch, grid, working, 0, SPREAD) if self.can_be_told else None
         notes = scratch.notes()
-        doubtful = self._doubts(resolution, notes.get("condition", []), (grid, working), reported)
+        doubtful = self._doubts(resolution, sigma, notes.get("condition", []), (grid, working), reported)
         warnings = [*notes.get("warnings", ()), *doubtful]
         return Answer(resolution, sigma, tuple(warnings))
 
     def _doubts(
-        self, resolution: Array, condition: list[float], grids: tuple[Grid, Grid], reported: float | None
+        self,
+        resolution: Array,
+        sigma: Array | None,
+        condition: list[float],
+        grids: tuple[Grid, Grid],
+        reported: float | None,
     ) -> list[str]:
         """Return what a user would be told of an answer."""
-        inside = resolution[resolution > 0]
-        if not (self.can_be_told and len(inside)):
+        inside = resolution > 0
+        if sigma is None or not inside.any():
             return []
-        return doubts(float(np.median(inside)), reported, condition, self.contract, grids)
+        median, unsure = (float(np.median(values[inside])) for values in (resolution, sigma))
+        return doubts(median, unsure, reported, condition, self.contract, grids)
 
     def _blocks(self, scratch: Scratch, working: Grid) -> BlockJob:
         """Return the work of the net: on the whole map, which is in memory."""

@@ -53,9 +53,10 @@ def finish(job: PredictJob, scratch: Scratch) -> dict[str, Any]:
             **answer,
         }
         if spread:
-            notes = scratch.notes()
-            attributes |= {"reported": job.reported, "uncertainty": spread.result()}
-            doubtful = doubts(answer["median"], job.reported, notes.get("condition", []), job.contract, job.grids)
+            notes, sigma = scratch.notes(), spread.result()
+            attributes |= {"reported": job.reported, "uncertainty": sigma}
+            told = notes.get("condition", [])
+            doubtful = doubts(answer["median"], sigma, job.reported, told, job.contract, job.grids)
             if warnings := [*notes.get("warnings", []), *doubtful]:
                 attributes["warnings"] = warnings
         # After the uncertainty: that the resolution is there means that all is done.

@@ -9,7 +9,7 @@ import pytest
 
 from emres.archive.mrc import write_mrc
 from emres.model.condition import condition_of
-from emres.run.doubts import at_its_limit, far_from_reported, low_passed, sharpened_too_far
+from emres.run.doubts import at_its_limit, far_from_reported, low_passed, sharpened_too_far, unsure
 from emres.run.evaluate_robust import filtered
 from emres.run.single import predict_input
 from emres.simulate.atoms import read_atoms
@@ -53,6 +53,14 @@ def test_a_map_whose_voxels_are_too_coarse_says_so(tmp_path: Path) -> None:
     file = EMBEDDED.parents[2] / "EMD-3197/map/emd_3197.map.gz"
     facts = predict_input(str(file), output=tmp_path / "out.mrc", resolution=6.0)
     assert any("22.8 Å, two voxels of the map" in sentence for sentence in facts["warnings"])
+
+
+@pytest.mark.parametrize("reported", [None, 12.0])
+def test_an_answer_that_is_not_sure_says_so_and_what_would_help(reported: float | None) -> None:
+    [sentence] = unsure(0.94, reported)
+    assert "known to 0.94 Å or worse" in sentence
+    assert ("--resolution" in sentence) == (reported is None)
+    assert unsure(0.5, reported) == []
 
 
 def _told(power: np.ndarray) -> list[float]:
