@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.maps import ball_entry
-from benchmarks.prediction_overhead import predict_anew
+from benchmarks.prediction_overhead import forget, predict
 from benchmarks.report import Row, side_by_side
 from emres.archive.registry import find_model
 from emres.model.contract import read_contract
@@ -30,7 +30,8 @@ def measure(size: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         group = ball_entry(Path(folder), side, read_contract(model).voxel_size)
         for mask, wanted in (("auto", WANTED), ("none", None)):
-            ours, theirs = side_by_side(partial(predict_anew, group, mask, model), some, repeats=2)
+            anew = partial(forget, group)
+            ours, theirs = side_by_side(partial(predict, group, mask, model), some, repeats=2, before=anew)
             whole = theirs * cubes / timed
             how = f"{ours:.2f} s / {whole:.0f} s: {timed} of {cubes} cubes took {theirs:.2f} s"
             rows.append(Row(f"{side}^3, mask {mask} / the predecessor's net", ours / whole, wanted, how=how))

@@ -58,7 +58,7 @@ def _row(side: int, model: Path, mask: str, share: float, wanted: float | None) 
     with tempfile.TemporaryDirectory() as folder:
         group = ball_entry(Path(folder), side, bundle.contract.voxel_size, share)
         bare = bare_net(bundle.net, np.asarray(group.array()[...]))
-        whole, forward = side_by_side(partial(predict_anew, group, mask, model), bare)
+        whole, forward = side_by_side(partial(predict, group, mask, model), bare, before=partial(forget, group))
     how = f"{whole:.2f} s / {forward:.2f} s, {torch.get_num_threads()} threads"
     figure = f"{cost}: {side}^3, mask {mask}, molecule {share:.0%} of the box / bare torch forward"
     return Row(figure, whole / forward, wanted, how=how)
@@ -72,11 +72,16 @@ def random_bundle(folder: Path, like: Path, arguments: dict[str, int]) -> Path:
     return folder
 
 
-def predict_anew(group: EntryGroup, mask: str, model: Path) -> None:
-    """Predict an entry whose results were thrown away."""
+def predict(group: EntryGroup, mask: str, model: Path) -> None:
+    """Predict an entry, which must have no result."""
+    facts = predict_entry(predict_job(group.path, str(model), mask=mask, device="cpu"))
+    assert facts["computed"], "there was a result already"
+
+
+def forget(group: EntryGroup) -> None:
+    """Throw the results of an entry away: on some disks that takes as long as a part of the prediction."""
     for answer in ANSWERS:
         shutil.rmtree(group.path / answer, ignore_errors=True)
-    predict_entry(predict_job(group.path, str(model), mask=mask, device="cpu"))
 
 
 def bare_net(net: TwoLevelUNet, density: Array) -> Callable[[], torch.Tensor]:

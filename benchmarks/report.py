@@ -55,7 +55,7 @@ def side_by_side(
 
     In turns, so that whatever else the machine is doing meets both alike. What is called ``before`` each is not timed.
     """
-    first(), second()
+    before(), first(), before(), second()
     pairs = [((before(), seconds(first))[1], (before(), seconds(second))[1]) for _ in range(repeats)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 

@@ -129,10 +129,9 @@ class BlockPredictor:
         for box in cover_mask(mask, multiple=contract.multiple, halo=contract.halo, largest=largest):
             for part, found in self._predict_parts(net, contract, (density, pattern), box):
                 target = part.clipped(density.shape)
-                held = Box((0, 0, 0), target.shape).slices
+                held, inside = Box((0, 0, 0), target.shape).slices, mask[target.slices]
                 for name, values in found.items():
-                    (answer[name] if self.with_spread else answer)[target.slices] = values[held]
-        answer[~mask] = 0
+                    (answer[name] if self.with_spread else answer)[target.slices] = np.where(inside, values[held], 0)
         return answer
 
     def _predict_parts(

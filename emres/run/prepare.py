@@ -261,10 +261,11 @@ class Summary:
         """Take in a slab (Å; 0 outside the mask, NaN or 100 where not determined, which do not count)."""
         for first in range(0, len(resolution), _PLANES):
             planes = resolution[first : first + _PLANES]
-            if planes.any():
-                known = np.where(determined(planes), planes, np.float32(0))
+            inside = planes[planes > 0]
+            if inside.size:
+                known = inside[determined(inside)]
                 index = np.minimum(known * np.float32(1 / self._STEP), self._BINS - 1).astype(np.uint16)
-                found = np.bincount(index.ravel())  # up to the coarsest: of a small map that is a corner of all bins
+                found = np.bincount(index)  # up to the coarsest: of a small map that is a corner of all bins
                 self._counts[: found.size] += found
                 self._used = max(self._used, found.size)
 

@@ -277,21 +277,29 @@ def test_threads_and_workers_change_nothing(kept: DataSet, calm: Path, tmp_path:
     assert_same(tmp_path / "net", calm)
 
 
+def cut_short(dataset: DataSet, folder: Path, when: Callable[[Any], bool], *, kept_first: bool) -> None:
+    """Train a conditioned net until the power goes out, as a checkpoint is written or just after."""
+
+    def cut(self: TrainFiles, state: Any) -> None:
+        if kept_first:
+            real(self, state)
+        if when(state):
+            raise Power
+        real(self, state)
+
+    real = TrainFiles.checkpoint
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TrainFiles, "checkpoint", cut)
+        with pytest.raises(Power):
+            trained(dataset, folder, **CONDITIONED)
+
+
 @pytest.mark.parametrize("step", [0, 2])
 def test_a_conditioned_net_goes_on_with_the_level_that_it_learnt_first(
     kept: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    def cut(self: TrainFiles, state: Any) -> None:
-        real(self, state)
-        if state.step == step:
-            raise Power
-
     trained(kept, tmp_path / "calm", **CONDITIONED)
-    real = TrainFiles.checkpoint
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainFiles, "checkpoint", cut)
-        with pytest.raises(Power):
-            trained(kept, tmp_path / "net", **CONDITIONED)
+    cut_short(kept, tmp_path / "net", lambda state: state.step == step, kept_first=True)
     monkeypatch.setattr("emres.run.train_readers.learn_readers", None)  # it is not learnt again
     assert trained(kept, tmp_path / "net", **CONDITIONED)["resumed"] == step
     assert_same(tmp_path / "net", tmp_path / "calm")
@@ -299,18 +307,8 @@ def test_a_conditioned_net_goes_on_with_the_level_that_it_learnt_first(
 
 def test_what_readers_learn_last_is_learnt_once(kept: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed before it is kept, it is learnt again and the same; kept, it is not learnt again."""
-
-    def cut(self: TrainFiles, state: Any) -> None:
-        if state.complete:
-            raise Power
-        real(self, state)
-
     trained(kept, tmp_path / "calm", **CONDITIONED)
-    real = TrainFiles.checkpoint
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainFiles, "checkpoint", cut)
-        with pytest.raises(Power):
-            trained(kept, tmp_path / "net", **CONDITIONED)
+    cut_short(kept, tmp_path / "net", lambda state: state.complete, kept_first=False)
     assert not (tmp_path / "net" / "contract.json").exists()
     for again in (False, True):
         if again:
