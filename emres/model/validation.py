@@ -19,6 +19,7 @@ from emres.model.ranks import Ranks
 _ONE_SIGMA = 0.6827
 _BINS = 4096  # of log(error / spread)
 _WIDEST = 12.0  # natural logarithm
+_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of what a net adds to its readers; the first of equals
 _KINDS = tuple(itertools.product(range(3), range(2)))  # of maps: as :func:`emres.model.condition.kinds_of` has them
 
 
@@ -115,6 +116,22 @@ class Validation:
         """
         return self._factor(self._ratios(net), kind)
 
+    def temper(self, net: nn.Module) -> float:
+        """Have a net that starts from what was read of whole maps add as much to it as is best here; return the share.
+
+        A net learns what its readers miss while each of them is kept from a part of the maps. Later they know them all,
+        and are less in need of it.
+        """
+        head: nn.Conv3d = net.head  # type: ignore[assignment]
+        learnt = [values[:1].clone() for values in (head.weight, head.bias) if values is not None]
+        errors = {}
+        for share in _SHARES if self.patches else (1.0,):
+            _scale(head, learnt, share)
+            errors[share] = self(net).get("mae", 0.0)
+        best = min(errors, key=errors.__getitem__)
+        _scale(head, learnt, best)
+        return best
+
     def calibrate(self, net: nn.Module) -> float:
         """Have a net that is told of whole maps multiply its spread as each kind of map needs it; return what is left.
 
@@ -158,6 +175,13 @@ class Validation:
     def shown(self, net: nn.Module, count: int = 4) -> Shown | None:
         """Return a few patches, of different maps as far as there are, and a net's answer to them."""
         return show(net, self._batches, self._contract, self._ranks.device, count) if self._batches else None
+
+
+def _scale(layer: nn.Conv3d, learnt: list[Tensor], share: float) -> None:
+    """Put a share of what was learnt of the first channel into a layer."""
+    with torch.no_grad():
+        for values, before in zip((layer.weight, layer.bias), learnt, strict=False):
+            values[:1] = share * before  # type: ignore[index]
 
 
 def _is_of(kind: tuple[int, int] | None, condition: Tensor) -> Tensor:

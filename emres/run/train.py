@@ -93,7 +93,8 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
         validation = None  # its readers see other things now
     if validation is None:
         validation = _validation(dataset, plan, contract, ranks, net, files)
-        state.best = {**state.best, **validation(net)}
+        tempered = {"share": validation.temper(net)} if getattr(net, "patterned", False) else {}
+        state.best = {**state.best, **validation(net), **tempered}
     factor = validation.calibrate(net)
     if ranks.first:
         files.history(state)

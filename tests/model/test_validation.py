@@ -72,6 +72,34 @@ def test_a_kind_that_was_not_seen_is_as_sure_as_all_together() -> None:
         assert float(net.film.surety[kind]) == pytest.approx(float(net.film.surety[1, 0]), abs=1e-3)
 
 
+class Adding(nn.Module):
+    """Answers 4 voxels, and what its head adds to that."""
+
+    conditioned = True
+
+    def __init__(self, added: float) -> None:
+        super().__init__()
+        self.head = nn.Conv3d(1, 2, 1).requires_grad_(False)
+        self.head.weight.zero_()
+        self.head.bias.copy_(torch.tensor([added, -2.0]))
+
+    def forward(self, density: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        return np.log(4.0) * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1, 1) + self.head(density)
+
+
+@pytest.mark.parametrize(("added", "share"), [(np.log(1.5), 1.0), (2 * np.log(1.5), 0.5), (-0.3, 0.0)])
+def test_a_net_adds_to_its_readers_as_much_as_is_best(added: float, share: float) -> None:
+    """The truth is 6 Å, 4 voxels of 1.5 Å, about; here it is half as much again."""
+    batch = batch_of((2, 1), 0)
+    looked = Validation(
+        [batch._replace(target=torch.full_like(batch.target, 9.0))], MAPS, contract(output=WITH_SPREAD), Ranks()
+    )
+    net = Adding(float(added)).eval()
+    assert looked.temper(net) == share
+    assert float(net.head.bias[0]) == pytest.approx(share * added)
+    assert float(net.head.bias[1]) == -2.0
+
+
 def test_nothing_to_look_at_calibrates_nothing() -> None:
     net = Told().eval()
     assert Validation([], 1, contract(output=WITH_SPREAD), Ranks()).calibrate(net) == 1
