@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from emres.archive.mrc import write_mrc
+from emres.archive.registry import find_model
 from emres.model.condition import condition_of
-from emres.run.doubts import at_its_limit, far_from_reported, low_passed, sharpened_too_far, unsure
+from emres.model.contract import read_contract
+from emres.run.doubts import at_its_limit, doubts, far_from_reported, low_passed, sharpened_too_far, unsure
 from emres.run.evaluate_robust import filtered
 from emres.run.single import predict_input
 from emres.simulate.atoms import read_atoms
 from emres.simulate.deposit import deposit
 from emres.simulate.halfmaps import simulate_half_maps
 from emres.simulate.recipe import Processing, Recipe
-from emres.volume.grid import make_volume
+from emres.volume.grid import Grid, make_volume
 from emres.volume.spectrum import NYQUIST, Spectra
 from tests.run.atomic_models import write_model
 
@@ -48,11 +50,11 @@ def test_an_answer_at_a_limit_is_said_to_be_that_or_beyond(median: float, says: 
     assert at_its_limit(20.0, 2.2, 22.6) == []
 
 
-def test_a_map_whose_voxels_are_too_coarse_says_so(tmp_path: Path) -> None:
+def test_a_map_whose_voxels_are_too_coarse_says_so() -> None:
     """EMD-3197 has voxels of 11.4 Å: were it of 6 Å, no answer could say so."""
-    file = EMBEDDED.parents[2] / "EMD-3197/map/emd_3197.map.gz"
-    facts = predict_input(str(file), output=tmp_path / "out.mrc", resolution=6.0)
-    assert any("22.8 Å, two voxels of the map" in sentence for sentence in facts["warnings"])
+    contract, grid = read_contract(find_model()), Grid((20, 20, 20), (11.4, 11.4, 11.4))
+    [sentence] = doubts(22.8, 0.1, None, (), contract, (grid, contract.working_grid(grid)))
+    assert "22.8 Å, two voxels of the map" in sentence
 
 
 @pytest.mark.parametrize("reported", [None, 12.0])
