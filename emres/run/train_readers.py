@@ -118,8 +118,9 @@ def _lessons(stream: PatchStream, plan: TrainPlan, tell: Tell) -> _Lessons:
 
 def _learn_places(net: nn.Module, lessons: _Lessons, plan: TrainPlan, steps: int, tell: Tell) -> None:
     reader: PlaceReader = net.film.places  # type: ignore[union-attr, assignment]
-    told = _told_of("places", tell)
-    fit_places(reader, lessons.places, lessons.conditions, lessons.of, steps, plan.seed, told)
+    device, told = reader.curves.places.device, _told_of("places", tell)
+    fit_places(reader.cpu(), lessons.places, lessons.conditions, lessons.of, steps, plan.seed, told)
+    reader.to(device)  # where the net has learnt meanwhile
 
 
 def _told_of(what: str, tell: Tell) -> TellStep:
