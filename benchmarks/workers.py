@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.maps import ball_entry
+from benchmarks.prediction_overhead import forget
 from benchmarks.report import Row
-from emres.archive.attributes import ANSWERS
 from emres.archive.registry import find_model
 from emres.archive.store import Store
 from emres.model.bundle import open_bundle
@@ -90,8 +90,7 @@ def _spec(folder: Path, workers: int) -> str:
 def _batch(plan: BatchPlan, client: Client) -> Taken:
     """Predict all anew, and return what that took."""
     for group in plan.store:
-        for answer in ANSWERS:
-            shutil.rmtree(group.path / answer, ignore_errors=True)
+        forget(group)
     away, here, start = _processor(client), time.process_time(), time.perf_counter()
     failed = [outcome for outcome in run_batch([group.name for group in plan.store], plan, client) if outcome.reason]
     assert not failed, failed

@@ -24,7 +24,6 @@ from emres.volume.pyramid import Pyramid
 from emres.volume.resample import (
     Matrix,
     Sliceable,
-    Slices,
     apply_matrices,
     carry,
     coverage,
@@ -154,8 +153,8 @@ def _resample(
     inside = scratch.open(MASK)
     along_z, along_y, along_x = resampling_matrices(grid, working)
     # What a box was padded with stays 0, also where the density is normalised.
-    in_z, in_y, in_x = _common(region.slices, reached((along_z, along_y, along_x)))
-    region = Box((in_z.start, in_y.start, in_x.start), (in_z.stop, in_y.stop, in_x.stop))
+    region = region.shared(Box.of(reached((along_z, along_y, along_x))))
+    in_z, in_y, in_x = region.slices
     half = scratch.create("half", (grid.shape[0], *region.shape[1:]), "float32")
     for box in slabs(grid):
         values = np.asarray(source[box.slices[0]], dtype=np.float32)
@@ -173,11 +172,6 @@ def _resample(
         density[in_z, rows, in_x] = normalisation(apply_matrices(columns, (along_z[in_z], None, None)))
     scratch.create("half", (1, 1, 1), "float32")  # free it
     return normalisation
-
-
-def _common(one: Slices, other: Slices) -> Slices:
-    z, y, x = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
-    return z, y, x
 
 
 def finest_answer(grid: Grid) -> float:

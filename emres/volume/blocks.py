@@ -45,6 +45,11 @@ class Box:
     start: Shape
     stop: Shape
 
+    @classmethod
+    def of(cls, slices: tuple[slice, slice, slice]) -> Box:
+        """Return the box of an index, whose slices have a start and a stop."""
+        return cls(_triple(one.start for one in slices), _triple(one.stop for one in slices))
+
     @property
     def shape(self) -> Shape:
         """Voxels along z, y, x."""

@@ -32,7 +32,7 @@ def held_box(values: Array) -> Box | None:
     if part is None or values[part].shape == values.shape:
         return None
     full = (values[part] != values.flat[0]).mean() >= _FULL or sphere_rim(values[part]) is not None
-    return Box(as_shape(one.start for one in part), as_shape(one.stop for one in part)) if full else None
+    return Box.of(part) if full else None
 
 
 def carried(box: Box, grid: Grid, to: Grid) -> Box:
