@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from emres.archive.chunk_writer import GROUP_FILE, read_attributes
 from emres.errors import StoreError, UsageError
 from emres.volume.grid import DIMS, Grid
 
@@ -16,7 +17,7 @@ LOCAL_RESOLUTION, UNCERTAINTY = "local_resolution", "uncertainty"
 ANSWERS = (LOCAL_RESOLUTION, UNCERTAINTY)  # folders of an entry group for what was computed of its maps, in Å
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
-_TAKEN = ("zarr.json", *ANSWERS)
+_TAKEN = (GROUP_FILE, *ANSWERS)
 
 
 def is_name(name: str) -> bool:
@@ -100,6 +101,25 @@ def checked_attributes(found: Any, path: object) -> dict[str, Any]:
             cure="update emres",
         )
     return dict(found)
+
+
+def attributes_to_renew(path: Path) -> dict[str, Any]:
+    """Return all that the group of an entry tells, before it is told anew; nothing if there is no group.
+
+    Raises
+    ------
+    StoreError
+        If the group is not emres', or a newer emres wrote it.
+    """
+    if not (path / GROUP_FILE).is_file():
+        return {}
+    with readable(path):
+        told = read_attributes(path)
+        only_begun = not told and not any(part.is_dir() for part in path.iterdir())
+    # Entries used to be made in two steps: a run that was killed between them left a group that tells nothing.
+    if not only_begun:
+        checked_attributes(told.get("emres"), path)
+    return told
 
 
 def grid_attributes(grid: Grid) -> dict[str, Any]:

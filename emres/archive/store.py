@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from emres.archive.attributes import (
     ANSWERS,
     FORMAT_VERSION,
+    attributes_to_renew,
     check_kind,
     check_name,
     checked_attributes,
@@ -37,7 +38,7 @@ from emres.archive.attributes import (
 from emres.archive.attributes import LOCAL_RESOLUTION as LOCAL_RESOLUTION
 from emres.archive.attributes import variable_of as variable_of
 from emres.archive.chunk_reader import ChunkReader
-from emres.archive.chunk_writer import read_attributes
+from emres.archive.chunk_writer import read_attributes, write_group
 from emres.archive.disk import disk_errors
 from emres.errors import StoreError, UsageError
 from emres.volume.grid import Grid, make_volume
@@ -234,15 +235,12 @@ class Store:
         StoreError
             If the store cannot be written, or a newer emres wrote the entry.
         """
-        import zarr
-
         group = self.entry(name)
-        if group.exists():
-            group.attributes()
+        before = attributes_to_renew(group.path)
+        own = {"format_version": FORMAT_VERSION, "entry": dict(entry)}
         with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            made = zarr.open_group(group.path, mode="a", zarr_format=3)
-            made.update_attributes({"emres": {"format_version": FORMAT_VERSION, "entry": dict(entry)}})
+            # In one step: whoever is killed leaves an entry that tells what it is, or none.
+            write_group(group.path, {**before, "emres": own})
         return group
 
 

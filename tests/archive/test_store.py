@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from ome_zarr_models.v05 import Image
 
 import emres
@@ -110,6 +112,37 @@ def test_creating_again_renews_the_metadata_and_keeps_the_maps(tmp_path: Path) -
     group = store.create("EMD-1234", {"title": "Renewed"})
     assert group.attributes()["entry"] == {"title": "Renewed"}
     assert group.kinds() == KINDS
+
+
+def test_killed_at_any_step_of_making_an_entry_leaves_a_whole_one_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call that changes what others see in the folder is the last one in its turn."""
+    store, seen = Store(tmp_path / "store"), []
+
+    def watched(source: Path, target: Path) -> None:
+        seen.append(store.entry("EMD-1").exists())
+        os_replace(source, target)
+        seen.append(store.entry("EMD-1").attributes()["entry"] == {"title": "New"})
+
+    os_replace = os.replace
+    monkeypatch.setattr(os, "replace", watched)
+    store.create("EMD-1", {"title": "New"})
+    assert seen == [False, True]
+
+
+def test_an_entry_that_an_earlier_emres_had_only_begun_is_made_anew(tmp_path: Path) -> None:
+    zarr.open_group(tmp_path / "EMD-1.zarr", mode="a", zarr_format=3)
+    group = Store(tmp_path).create("EMD-1", {"title": "New"})
+    assert group.attributes()["entry"] == {"title": "New"}
+
+
+def test_a_foreign_group_in_the_place_of_an_entry_is_left_alone(tmp_path: Path) -> None:
+    theirs = zarr.open_group(tmp_path / "EMD-1.zarr", mode="a", zarr_format=3)
+    theirs.create_array("density", shape=(2,), dtype="float32")
+    with pytest.raises(StoreError, match="not an emres group"):
+        Store(tmp_path).create("EMD-1", {})
+    assert dict(zarr.open_group(tmp_path / "EMD-1.zarr", mode="r").attrs) == {}
 
 
 def test_an_entry_from_a_newer_emres_is_refused_and_left_alone(tmp_path: Path) -> None:
