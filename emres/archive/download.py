@@ -79,6 +79,7 @@ def download(
     """
     source, report = str(source), progress or (lambda done, total: None)
     if md5 is not None and is_intact(target, md5):
+        Partial(target).is_whole()
         return target
     with disk_errors(target), Partial.beside(target) as partial:
         try:

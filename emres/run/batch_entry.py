@@ -18,7 +18,7 @@ from emres.run.cluster import cores
 from emres.run.cluster_crew import crew_of
 from emres.run.cluster_job import fitted, run_job
 from emres.run.cluster_tasks import ClusterError
-from emres.run.fetch import MOST_JOBS, find_entry
+from emres.run.fetch import MOST_JOBS, clear_downloads, find_entry
 from emres.run.outcome import Outcome, Report, outcome_of
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Conductor:
     def _fetched(self, name: str, group: EntryGroup) -> bool:
         plan = self._plan
         if plan.fetch is None or not plan.is_to_fetch(group):
+            clear_downloads(group)
             return False
         with self._slot(self._network, name, "fetch"):
             self._cache.await_room(lambda: self._report(name, "wait for room", 0, 0))

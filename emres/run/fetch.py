@@ -6,8 +6,10 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from emres.archive.download import download
@@ -19,6 +21,7 @@ from emres.run.ingest import file_facts, ingest
 from emres.run.outcome import Outcome, Report, no_report, outcome_of, stoppable
 
 MOST_JOBS = 4  # downloads at once: the archive's manners
+_DOWNLOAD = "download"  # of an entry's work folder
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,8 @@ def fetch_into_store(emdb_id: str, plan: FetchPlan, report: Report = no_report) 
     entry = fetch_entry(plan.mirror, emdb_id)
     group = plan.store.entry(entry.emdb_id)
     missing = [file for file in wanted_files(entry, plan) if plan.force or not is_current(group, file)]
-    if not missing:  # a run that was killed between storing a file and removing its download leaves one behind
-        shutil.rmtree(group.work / "download", ignore_errors=True)
-        group.tidy()
+    if not missing:
+        clear_downloads(group)
     new = not group.exists()
     group = plan.store.create(entry.emdb_id, entry.to_attrs())
     try:
@@ -115,6 +117,17 @@ def fetch_into_store(emdb_id: str, plan: FetchPlan, report: Report = no_report) 
             _forget(group)
         raise
     return [file.kind for file in missing]
+
+
+def clear_downloads(group: EntryGroup) -> None:
+    """Remove the files that a run had stored when it was killed; what is begun stays, and what has come since."""
+    for kind in group.kinds() if group.work.exists() else ():
+        name = Path(group.attributes(kind).get("source", {}).get("name", "")).name
+        file, stored = group.work / _DOWNLOAD / name, group.path / kind / "zarr.json"
+        with suppress(FileNotFoundError):  # as it is of nearly all
+            if file.is_file() and file.stat().st_mtime <= stored.stat().st_mtime:
+                file.unlink()
+    group.tidy()
 
 
 def _forget(group: EntryGroup) -> None:
@@ -162,7 +175,7 @@ def is_current(group: EntryGroup, file: MapFile) -> bool:
 
 
 def _bring(file: MapFile, group: EntryGroup, plan: FetchPlan, report: Any) -> None:
-    target = group.work / "download" / file.name
+    target = group.work / _DOWNLOAD / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
     download(
         plan.mirror.url(file.path),

@@ -126,6 +126,14 @@ def test_a_killed_download_goes_on_where_it_was(server: Server, tmp_path: Path) 
     assert server.ranges() == [None, f"bytes={held}-"]
 
 
+def test_killed_once_the_file_has_come_the_next_try_leaves_nothing_else(server: Server, tmp_path: Path) -> None:
+    server.put(NAME, MAP)
+    assert fetched(server, tmp_path) == MAP
+    (tmp_path / f"{NAME}.json.part").write_text("{}")
+    assert fetched(server, tmp_path) == MAP
+    assert len(server.asked) == 1
+
+
 def test_a_part_that_was_already_whole_is_not_asked_for_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
