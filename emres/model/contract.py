@@ -132,7 +132,7 @@ class Contract:
         Grid(shape=(128, 128, 128), voxel_size=(2.0, 2.0, 2.0), origin=(-58.0, -64.0, -66.0))
         """
         if not self.cube:
-            return grid.resampled(self.working_voxel_size(grid.mean_voxel_size))
+            return grid.resampled_evenly(self.working_voxel_size(grid.mean_voxel_size))
         side = max(self.cube, 2 ** math.ceil(math.log2(max(grid.shape))))
         # Of an odd number of planes the one left over goes behind: the predecessor throws a coin.
         z, y, x = (

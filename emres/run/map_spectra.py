@@ -62,8 +62,8 @@ class Molecule:
     sampling : float, optional
         Voxel size of the map itself, Å.
     corner : (z, y, x)
-        Voxel that the first cell begins at: cells lie about the middle of the molecule, wherever it lies in the map.
-        Voxels are counted from there.
+        Voxel that the first cell begins at: cells lie about the middle of the molecule, wherever it lies in the map,
+        and cover all of it. Voxels are counted from there.
     held : Box, optional
         The part of the grid that the map was in before its box was padded; all of it otherwise.
     """
@@ -92,16 +92,17 @@ class Molecule:
             Voxel size of the map itself, Å.
         """
         needed, (region, held) = scratch.open(NEEDED), boxes
-        corner = as_shape(map(_first_cell, held.start, region.start, region.stop))
-        rest = Grid(Box(corner, held.stop).shape, working.voxel_size)
-        parts = (np.asarray(needed[box.moved(corner).slices]) for box in slabs(rest))
+        corner = as_shape(map(_first_cell, region.start, region.stop, held.start, held.stop))
+        beyond = as_shape(CELL * -(-n // CELL) for n in Box(corner, held.stop).shape)  # whole cells
+        parts = (read_box(needed, box.moved(corner)) > 0 for box in slabs(Grid(beyond, working.voxel_size)))
         cells = np.concatenate([block_any(part, CELL) for part in parts])
         return cls(scratch.open(DENSITY), cells, working, needed, sampling, corner, held)
 
     @property
-    def shape(self) -> Shape:
-        """Voxels from the corner on."""
-        return Box(self.corner, self.working.shape if self.held is None else self.held.stop).shape
+    def room(self) -> Box:
+        """The part of the grid that the map is in, counted from the corner."""
+        held = self.held or Box((0, 0, 0), self.working.shape)
+        return held.moved(as_shape(-n for n in self.corner))
 
     def read(self, box: Box) -> Array:
         """Return a box of the density, zeros where it reaches beyond the faces."""
@@ -115,16 +116,15 @@ class Molecule:
         """Return the power in the molecule, how it differs from place to place, and that of the noise in it."""
         found = bounding_box(self.cells)
         assert found is not None
-        room = found.grown(_ROOM).clipped(self.cells.shape)
-        corner = as_shape(CELL * a for a in room.start)
-        ends = zip(room.stop, self.shape, corner, strict=True)
-        shape, near = as_shape(min(CELL * b, n) - a for b, n, a in ends), self.cells[room.slices]
+        near = found.grown(_ROOM).clipped(self.cells.shape)
+        corner, end = (as_shape(CELL * n for n in cell) for cell in (near.start, near.stop))
+        room, cells = Box(corner, end).shared(self.room).moved(as_shape(-n for n in corner)), self.cells[near.slices]
 
         def read(box: Box) -> Array:
             return self.read(box.moved(corner))
 
-        inside = mean_power(map(read, molecule_windows(near, shape)))
-        outside = background_power(read, near, shape)
+        inside = mean_power(map(read, molecule_windows(cells, room)))
+        outside = background_power(read, cells, room)
         contrast = molecule_contrast(self.read, self.where, self.cells)
         return Spectra(self.working.voxel_size[0], inside, trusted(outside, inside), contrast, self.sampling)
 
@@ -141,14 +141,20 @@ class Molecule:
         width = default_window(finest, resolution) / self.working.voxel_size[0]
         width = int(np.clip(4 * round(width / 4), *_WIDTHS))
         with side_by_side(torch.device("cpu")) as each:
-            power = local_power(self.read, self.where, self.cells, self.shape, width, each)
+            power = local_power(self.read, self.where, self.cells, self.room, width, each)
         return replace(power, start=as_shape(map(sum, zip(power.start, self.corner, strict=True))))
 
 
-def _first_cell(face: int, start: int, stop: int) -> int:
-    """Return the voxel that cells begin at, along one axis, so that they lie evenly about a molecule."""
+def _first_cell(start: int, stop: int, low: int, high: int) -> int:
+    """Return the voxel that cells begin at, along one axis, so that they lie evenly about a molecule.
+
+    The first one lies at, or reaches beyond, the lower of the two faces of the box. Where cells are an odd number of
+    voxels longer than the molecule, the one left over goes to the side of the middle of the box: so the cells of a map
+    that is turned are the same, turned.
+    """
     beyond = (start - stop) % CELL
-    return face + max(start - face - beyond // 2, 0) % CELL
+    first = start - (beyond // 2 if start + stop <= low + high else beyond - beyond // 2)
+    return low - (low - first) % CELL
 
 
 def places_of(

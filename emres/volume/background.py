@@ -15,7 +15,6 @@ from scipy import ndimage
 
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Shape
 from emres.volume.spectrum import CELL, NYQUIST, rounded, thinned, window_at, window_powers
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +33,7 @@ _UP_TO_NYQUIST = 0.7
 _SMEARED = 5  # shells
 
 
-def background_power(read: Callable[[Box], Array], cells: Array, shape: Shape) -> tuple[float, ...]:
+def background_power(read: Callable[[Box], Array], cells: Array, room: Box) -> tuple[float, ...]:
     """Return the power of the noise beside a molecule, shell by shell.
 
     Parameters
@@ -43,8 +42,8 @@ def background_power(read: Callable[[Box], Array], cells: Array, shape: Shape) -
         Returns a box of the density.
     cells : (z, y, x) bool
         True where any of a cell's 8^3 voxels is in the molecule.
-    shape : (z, y, x)
-        Voxels of the volume.
+    room : Box
+        Voxels of the volume, counted from the first cell.
 
     Returns
     -------
@@ -53,7 +52,7 @@ def background_power(read: Callable[[Box], Array], cells: Array, shape: Shape) -
     """
     best: Array | None = None
     for side in sorted(SIDES):
-        powers = window_powers(read(box) for box in clear_windows(cells, shape, side))
+        powers = window_powers(read(box) for box in clear_windows(cells, room, side))
         if not len(powers):
             break  # nor is there room for a larger one
         power = typical_noise(powers)
@@ -120,14 +119,14 @@ def _over(power: Array, other: Array) -> Array:
     return np.asarray((power + floor) / (other + floor))
 
 
-def clear_windows(cells: Array, shape: Shape, side: int) -> list[Box]:
+def clear_windows(cells: Array, room: Box, side: int) -> list[Box]:
     """Choose windows that hold nothing of a molecule, among those nearest to it.
 
     Parameters
     ----------
     cells : (z, y, x) bool
-    shape : (z, y, x)
-        Voxels of the volume.
+    room : Box
+        Voxels of the volume, counted from the first cell.
     side : int
         Voxels of a window, a multiple of 8.
 
@@ -137,14 +136,18 @@ def clear_windows(cells: Array, shape: Shape, side: int) -> list[Box]:
         At most ``SIDES[side]``.
     """
     width = side // CELL
-    if bounding_box(cells) is None or min(n // CELL for n in shape) < width:
+    first, last = np.array([[-(-a // CELL) for a in room.start], [b // CELL for b in room.stop]])  # of whole cells
+    if bounding_box(cells) is None or (last - first).min() < width:
         return []
-    whole = cells[tuple(slice(n // CELL) for n in shape)]
+    whole = cells[tuple(map(slice, first, last))]
     # A maximum over the window that begins at each cell: the filter is centred, so it is moved back.
     taken = ndimage.maximum_filter(whole, size=width, origin=-(width // 2), mode="constant")
     clear = ~taken[tuple(slice(n - width + 1) for n in whole.shape)]
     if not clear.any():
         return []
-    distance = ndimage.distance_transform_edt(~whole)[tuple(slice(width // 2, width // 2 + n) for n in clear.shape)]
+    distance = ndimage.distance_transform_edt(~whole)
+    for axis, n in enumerate(clear.shape):  # the nearer of the two cells in the middle of each window
+        before, behind = (np.take(distance, np.arange(k, k + n), axis) for k in (width // 2 - 1, width // 2))
+        distance = np.minimum(before, behind)
     near = np.argwhere(clear & (distance <= distance[clear].min() + _RING))
-    return [window_at(index * CELL, shape, side) for index in thinned(near, SIDES[side])]
+    return [window_at((index + first) * CELL, room, side) for index in thinned(near, SIDES[side])]

@@ -102,6 +102,26 @@ class Grid:
         z, y, x = (max(1, math.ceil(round(length / voxel_size, 6))) for length in self.extent)
         return Grid((z, y, x), (voxel_size,) * 3, self.origin)
 
+    def resampled_evenly(self, voxel_size: float) -> Grid:
+        """Return the grid of another, isotropic voxel size (Å) over the same box, about the same middle.
+
+        A map that is turned, or whose box is padded evenly, comes on the same voxels. They are even in number, and may
+        reach a voxel beyond the box.
+
+        Examples
+        --------
+        >>> Grid((4, 4, 5), (1.0, 1.0, 1.0)).resampled_evenly(2.0)
+        Grid(shape=(2, 2, 4), voxel_size=(2.0, 2.0, 2.0), origin=(0.5, 0.5, -1.0))
+        """
+        if self.voxel_size == (voxel_size,) * 3:
+            return self
+        n, m, k = (2 * max(1, math.ceil(round(length / voxel_size / 2, 6))) for length in self.extent)
+        z, y, x = (
+            start + (old - 1) / 2 * size - (new - 1) / 2 * voxel_size
+            for start, old, size, new in zip(self.origin, self.shape, self.voxel_size, (n, m, k), strict=True)
+        )
+        return Grid((n, m, k), (voxel_size,) * 3, (z, y, x))
+
 
 def make_volume(
     values: Any, grid: Grid, *, emdb_id: str | None = None, kind: str = "map", **attrs: Any

@@ -22,7 +22,8 @@ class Levels:
     ----------
     values : (z, y, x) float32 or float16
     start : (z, y, x)
-        Voxel of the first of them.
+        Voxel that the first of them lies before, on its face: windows of an even number of voxels have no voxel in
+        their middle.
     step : int
         Voxels from one to the next.
     median : float
@@ -56,7 +57,7 @@ class Levels:
             Beyond the lattice what is nearest goes on.
         """
         z, y, x = (
-            _interpolation(n, m, a - first, self.step)
+            _interpolation(n, m, a + 0.5 - first, self.step)
             for n, m, a, first in zip(shape, self.values.shape, starts, self.start, strict=True)
         )
         return np.asarray(apply_matrices(self.values.astype(np.float32) - np.float32(self.median), (z, y, x)))

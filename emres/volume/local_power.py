@@ -7,7 +7,6 @@ sums over its neighbours.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,7 @@ _STEPS = 4  # windows begin so often within one width: their squared tapers add 
 _PLACES = 2**19  # windows at most, about: memory
 _NEAR = 0.9  # widths of a window from the molecule: what lies farther hardly tells
 _SECTIONS, _ROWS = 8, 16  # of places that are looked up at one go: memory
+_HALF = 0.5  # of the voxels, or cells, that a place lies between
 _WITHIN = 0.2  # share of a window's weight that must lie in the box
 
 
@@ -47,7 +47,7 @@ class LocalPower:
     inside : (z, y, x) bool
         Which lie in the molecule itself.
     start : (z, y, x)
-        Voxel of the first place.
+        Voxel that the first place lies before, on its face.
     step, width : int
         Voxels from one place to the next, and of a window.
     """
@@ -73,7 +73,7 @@ class LocalPower:
         return np.asarray(total / _blurred(self.there.astype(np.float32), mean))
 
 
-def local_power(read: Read, needed: Read, cells: Array, shape: Shape, width: int, each: Each = map) -> LocalPower:
+def local_power(read: Read, needed: Read, cells: Array, room: Box, width: int, each: Each = map) -> LocalPower:
     """Return the power round the places of a lattice in and near a molecule.
 
     Parameters
@@ -82,8 +82,8 @@ def local_power(read: Read, needed: Read, cells: Array, shape: Shape, width: int
         Return a box of the density, and of where the molecule is; boxes may reach beyond the faces, where it is 0.
     cells : (z, y, x) bool
         True where any of a cell's 8^3 voxels is in the molecule; some are.
-    shape : (z, y, x)
-        Voxels of the volume.
+    room : Box
+        Voxels of the volume, counted from the first cell.
     width : int
         Of the windows, voxels; a multiple of 4.
     each : callable
@@ -93,26 +93,31 @@ def local_power(read: Read, needed: Read, cells: Array, shape: Shape, width: int
     -------
     LocalPower
     """
-    region = _region(cells, shape, width)
+    molecule = _molecule(cells)
+    region = molecule.grown(int(_NEAR * width)).shared(room)
     step = max(width // _STEPS, round((math.prod(region.shape) / _PLACES) ** (1 / 3)))
-    start, count = _lattice(region, step)
-    near = _near(cells, start, count, step, width)
+    start, count = _lattice(molecule, region, step)
+    distance = ndimage.distance_transform_edt(~np.pad(cells, 1)) * CELL
+    near = _at_cells(distance, start, count, step, pad=1) <= _NEAR * width
     powers = lattice_power(read, near, start, step, width, tuple(frequencies(width).tolist()), each)
-    share = _share_within(start, count, shape, step, width)
+    share = _share_within(start, count, room, step, width)
     powers /= np.maximum(share, _WITHIN)
-    beside, there = cells[np.ix_(*_cell_of(cells, start, count, step))], near & (share > _WITHIN)
+    beside, there = _at_cells(cells, start, count, step) >= _HALF, near & (share > _WITHIN)
     inside = _at_places(needed, beside, start, step)
     return LocalPower(powers, _smoothed(powers, there, width / step), there, beside, inside, start, step, width)
 
 
 def _at_places(needed: Read, asked: Array, start: Shape, step: int) -> Array:
-    """Return which of the places that are asked for are needed."""
+    """Return which of the places that are asked for are needed: half of the voxels next to them, or more."""
     found = np.zeros(asked.shape, dtype=bool)
     for part in bricks(asked, (_SECTIONS, _ROWS, asked.shape[2])):
-        first, last = (
-            as_shape(a + step * k for a, k in zip(start, corner, strict=True)) for corner in (part.start, part.stop)
-        )
-        found[part.slices] = needed(Box(first, last))[::step, ::step, ::step] > 0
+        first = as_shape(a + step * k - 1 for a, k in zip(start, part.start, strict=True))
+        last = as_shape(a + step * (k - 1) + 1 for a, k in zip(start, part.stop, strict=True))
+        inside = (needed(Box(first, last)) > 0).astype(np.float32)
+        for axis in range(3):
+            before, behind = (np.take(inside, np.arange(k, inside.shape[axis], step), axis) for k in (0, 1))
+            inside = before + behind
+        found[part.slices] = inside >= 8 * _HALF
     return found & asked
 
 
@@ -130,39 +135,48 @@ def _smoothed(powers: Array, there: Array, steps: float) -> Array:
     return skirt
 
 
-def _region(cells: Array, shape: Shape, width: int) -> Box:
-    """Return the box of the molecule and what tells on it."""
+def _molecule(cells: Array) -> Box:
+    """Return the box of all cells with any of the molecule, voxels."""
     found = bounding_box(cells)
     assert found is not None
-    first, last = ((CELL * z, CELL * y, CELL * x) for z, y, x in (found.start, found.stop))
-    return Box(first, last).grown(int(_NEAR * width)).clipped(shape)
+    return Box(as_shape(CELL * n for n in found.start), as_shape(CELL * n for n in found.stop))
 
 
-def _lattice(region: Box, step: int) -> tuple[Shape, Shape]:
-    """Return the first voxel and the number of places: about the middle of the region, however the map is turned."""
-    count = as_shape(-(-n // step) + 1 for n in region.shape)
-    beyond = ((m - 1) * step - n for m, n in zip(count, region.shape, strict=True))
-    return as_shape(a - extra // 2 for a, extra in zip(region.start, beyond, strict=True)), count
+def _lattice(molecule: Box, region: Box, step: int) -> tuple[Shape, Shape]:
+    """Return the first voxel and the number of places: about the middle of a molecule, however the map is turned."""
+    middle = [(a + b) // 2 for a, b in zip(molecule.start, molecule.stop, strict=True)]  # cells are even
+    before = [-(-(m - a) // step) for m, a in zip(middle, region.start, strict=True)]
+    behind = [-(-(b - m) // step) for m, b in zip(middle, region.stop, strict=True)]
+    start = as_shape(m - step * n for m, n in zip(middle, before, strict=True))
+    return start, as_shape(n + k + 1 for n, k in zip(before, behind, strict=True))
 
 
-def _near(cells: Array, start: Shape, count: Shape, step: int, width: int) -> Array:
-    distance = ndimage.distance_transform_edt(~np.pad(cells, 1)) * CELL
-    return np.asarray(distance[np.ix_(*_cell_of(cells, start, count, step, 1))] <= _NEAR * width)
+def _at_cells(values: Array, start: Shape, count: Shape, step: int, pad: int = 0) -> Array:
+    """Return what cells hold at the places of a lattice: the mean where a place lies between two of them.
+
+    Parameters
+    ----------
+    values : (z, y, x)
+        Of cells, ``pad`` of them round the first and the last; what these hold goes on beyond them.
+    start, count, step
+        Of the lattice.
+    pad : int
+    """
+    values = values.astype(np.float32)
+    for axis, (a, n) in enumerate(zip(start, count, strict=True)):
+        at = a + step * np.arange(n)
+        before, behind = (np.clip(of // CELL + pad, 0, values.shape[axis] - 1) for of in (at - 1, at))
+        values = (np.take(values, before, axis) + np.take(values, behind, axis)) / 2
+    return values
 
 
-def _cell_of(cells: Array, start: Shape, count: Shape, step: int, pad: int = 0) -> Iterator[Array]:
-    """Yield, axis by axis, the cell that each place of a lattice lies in; the last ones for what lies beyond."""
-    for a, n, m in zip(start, count, cells.shape, strict=True):
-        yield np.clip((a + step * np.arange(n)) // CELL, 0, m - 1 + pad) + pad
-
-
-def _share_within(start: Shape, count: Shape, shape: Shape, step: int, width: int) -> Array:
+def _share_within(start: Shape, count: Shape, room: Box, step: int, width: int) -> Array:
     """Return how much of each window, by the square of its taper, lies within a volume."""
     weight = np.square(taper(width))
     weight /= weight.sum()
     z, y, x = (
-        np.array([weight[max(-first, 0) : max(n - first, 0)].sum() for first in a - width // 2 + step * np.arange(m)])
-        for a, m, n in zip(start, count, shape, strict=True)
+        np.array([weight[max(low - k, 0) : max(high - k, 0)].sum() for k in a - width // 2 + step * np.arange(m)])
+        for a, m, low, high in zip(start, count, room.start, room.stop, strict=True)
     )
     return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float32)
 

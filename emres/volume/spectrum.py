@@ -15,7 +15,6 @@ import numpy as np
 from scipy import fft
 
 from emres.volume.blocks import Box
-from emres.volume.grid import Shape
 
 if TYPE_CHECKING:
     from emres.volume.contrast import Contrast
@@ -157,15 +156,15 @@ def rounded(power: Array) -> tuple[float, ...]:
     return tuple(float(f"{value:.6g}") for value in power)
 
 
-def molecule_windows(cells: Array, shape: Shape) -> list[Box]:
+def molecule_windows(cells: Array, room: Box) -> list[Box]:
     """Choose windows in a molecule.
 
     Parameters
     ----------
     cells : (z, y, x) bool
         True where any of a cell's 8^3 voxels is in the molecule.
-    shape : (z, y, x)
-        Voxels of the volume.
+    room : Box
+        Voxels of the volume, counted from the first cell.
 
     Returns
     -------
@@ -173,7 +172,7 @@ def molecule_windows(cells: Array, shape: Shape) -> list[Box]:
         At most 96, of 48^3 voxels, on a lattice; they may reach beyond a volume that is smaller.
     """
     places = thinned(np.argwhere(cells), _INSIDE)
-    return [window_at(index * CELL + CELL // 2 - SIDE // 2, shape) for index in places]
+    return [window_at(index * CELL + CELL // 2 - SIDE // 2, room) for index in places]
 
 
 def thinned(indices: Array, most: int) -> Array:
@@ -204,7 +203,10 @@ def kept(indices: Array, most: int) -> Array:
     return found
 
 
-def window_at(start: Array, shape: Shape, side: int = SIDE) -> Box:
-    """Return the window that begins at a voxel, moved into a volume as far as it fits."""
-    z, y, x = (int(np.clip(a, 0, max(n - side, 0))) for a, n in zip(start, shape, strict=True))
+def window_at(start: Array, room: Box, side: int = SIDE) -> Box:
+    """Return the window that begins at a voxel, moved into a volume; about the middle of one that is smaller."""
+    z, y, x = (
+        int(np.clip(a, low, high - side)) if high - low >= side else (low + high - side) // 2
+        for a, low, high in zip(start, room.start, room.stop, strict=True)
+    )
     return Box((z, y, x), (z + side, y + side, x + side))

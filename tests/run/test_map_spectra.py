@@ -59,9 +59,14 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(
-    density: np.ndarray, mask: np.ndarray, reported: float | None = None, folder: Path | None = None, **changes: object
+    density: np.ndarray,
+    mask: np.ndarray,
+    reported: float | None = None,
+    folder: Path | None = None,
+    size: float = GRID.voxel_size[0],
+    **changes: object,
 ) -> MemoryScratch:
-    scratch, grid = MemoryScratch(), Grid(as_shape(density.shape), GRID.voxel_size)
+    scratch, grid = MemoryScratch(), Grid(as_shape(density.shape), (size,) * 3)
     told = told_contract(**changes) if folder is None else read_contract(folder)
     source = MemoryPyramid(density, grid)
     prepare_for(told, source, [(Box((0, 0, 0), grid.shape), mask)], told.working_grid(grid), scratch, reported, folder)
@@ -109,6 +114,33 @@ def test_what_is_told_is_the_same_however_a_map_is_turned_or_moved(density, ball
     of_molecule = np.r_[:NYQUIST, KNOWN:SHOWN]
     np.testing.assert_allclose(changed[of_molecule], still[of_molecule], atol=1e-4)
     np.testing.assert_allclose(changed, still, atol=0.1)  # windows beside it are as many as the box has room for
+
+
+@pytest.mark.parametrize("size", [1.5, 1.3], ids=["on its own voxels", "resampled"])
+@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (0, 2)])
+def test_a_map_that_is_turned_is_read_alike(density, ball: np.ndarray, net: Path, axes: tuple[int, int], size) -> None:
+    """In a box that is no cube, whose molecule is nearer to some faces than to others, and reaches one."""
+    part = (slice(14, 93), slice(0, 75), slice(29, 90))
+    turned = [np.ascontiguousarray(np.rot90(values[part], axes=axes)) for values in (density, ball)]
+    still, changed = (
+        prepared(density[part], ball[part], folder=net, size=size),
+        prepared(*turned, folder=net, size=size),
+    )
+    one, other = (np.array(scratch.notes()["condition"]) for scratch in (still, changed))
+    np.testing.assert_allclose(other, one, atol=1e-3)
+    first, second = (np.asarray(scratch.open(PATTERN)[...]) for scratch in (still, changed))
+    needed = np.asarray(still.open(NEEDED)[...]) > 0
+    np.testing.assert_allclose(np.rot90(second, -1, axes)[needed], first[needed], atol=1e-3)
+
+
+def test_a_padded_box_tells_nothing_where_it_is_resampled_either(density, ball: np.ndarray, net: Path) -> None:
+    """The new voxels are the same ones; those at the faces of the map have other neighbours."""
+    inner = (slice(24, 72),) * 3
+    tight = prepared(density[inner], ball[inner], folder=net, size=1.3)
+    padded = prepared(np.pad(density[inner], 15), np.pad(ball[inner], 15), folder=net, size=1.3)
+    one, other = (np.array(scratch.notes()["condition"]) for scratch in (tight, padded))
+    np.testing.assert_allclose(other[:NYQUIST], one[:NYQUIST], atol=0.02)
+    assert abs(other[-1] - one[-1]) < 0.02
 
 
 @pytest.mark.parametrize("value", [0.0, 4.0])

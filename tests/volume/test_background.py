@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emres.volume.background import SIDES, background_power, clear_windows, trusted, typical_noise
+from emres.volume.blocks import Box
 from emres.volume.spectrum import CELL, NYQUIST, SHELLS
 
 FALLING = np.linspace(2, 1, SHELLS)  # of noise
@@ -20,7 +21,7 @@ def cells() -> np.ndarray:
 
 
 def power_beside(density: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    return np.array(background_power(lambda box: density[box.slices], cells, density.shape))
+    return np.array(background_power(lambda box: density[box.slices], cells, Box((0, 0, 0), density.shape)))
 
 
 def white(shape: tuple[int, int, int] = (128, 128, 128), seed: int = 0) -> np.ndarray:
@@ -30,7 +31,7 @@ def white(shape: tuple[int, int, int] = (128, 128, 128), seed: int = 0) -> np.nd
 @pytest.mark.parametrize("side", SIDES)
 def test_windows_hold_none_of_the_molecule_and_are_near(cells: np.ndarray, side: int) -> None:
     molecule = np.kron(cells, np.ones((CELL,) * 3)).astype(bool)
-    windows = clear_windows(cells, (123, 125, 127), side)
+    windows = clear_windows(cells, Box((0, 0, 0), (123, 125, 127)), side)
     assert 0 < len(windows) <= SIDES[side]
     assert all(box.shape == (side,) * 3 and box.clipped((123, 125, 127)) == box for box in windows)
     assert not any(molecule[box.slices].any() for box in windows)
@@ -38,9 +39,20 @@ def test_windows_hold_none_of_the_molecule_and_are_near(cells: np.ndarray, side:
 
 
 def test_a_tight_box_has_no_room() -> None:
-    cells = np.ones((5, 5, 5), dtype=bool)
-    assert clear_windows(cells, (40, 40, 40), 16) == []
-    assert background_power(lambda box: white()[box.slices], cells, (40, 40, 40)) == ()
+    cells, room = np.ones((5, 5, 5), dtype=bool), Box((0, 0, 0), (40, 40, 40))
+    assert clear_windows(cells, room, 16) == []
+    assert background_power(lambda box: white()[box.slices], cells, room) == ()
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_windows_of_a_turned_map_are_turned(cells: np.ndarray, side: int) -> None:
+    room = Box((5, 3, 1), (123, 125, 127))
+    turned = Box((128 - 123, 3, 1), (128 - 5, 125, 127))
+    upright = {box.start for box in clear_windows(cells, room, side)}
+    assert {(128 - side - z, y, x) for z, y, x in upright} == {
+        box.start for box in clear_windows(cells[::-1], turned, side)
+    }
+    assert all(box.shared(room) == box for box in clear_windows(cells, room, side))
 
 
 def test_white_noise_is_found_whatever_the_molecule(cells: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emres.errors import MapError, UsageError
-from emres.volume.grid import Grid, grid_of, make_volume
+from emres.volume.grid import Grid, as_shape, grid_of, make_volume
 
 sizes = st.floats(0.2, 20)
 places = st.floats(-500, 500)
@@ -69,6 +69,24 @@ def test_a_resampled_grid_covers_the_box_with_less_than_a_voxel_to_spare(grid: G
     for length, covered, n in zip(grid.extent, new.extent, new.shape, strict=True):
         assert covered >= length - 1e-5 * voxel_size
         assert n == 1 or covered - voxel_size < length
+
+
+@given(grids, sizes)
+def test_a_grid_about_the_middle_covers_the_box_evenly(grid: Grid, voxel_size: float) -> None:
+    new = grid.resampled_evenly(voxel_size)
+    assert new.voxel_size == (voxel_size,) * 3
+    for k, (length, covered) in enumerate(zip(grid.extent, new.extent, strict=True)):
+        before = grid.origin[k] - grid.voxel_size[k] / 2 - (new.origin[k] - voxel_size / 2)
+        assert before == pytest.approx((covered - length) / 2, abs=1e-6 * max(covered, abs(grid.origin[k])))
+        assert -1e-5 * voxel_size <= before <= voxel_size * (1 + 1e-5)
+
+
+@given(grids, sizes, st.integers(0, 9))
+def test_a_grid_about_the_middle_has_the_same_voxels_in_a_box_that_is_padded(grid: Grid, voxel_size, width) -> None:
+    padded = Grid(as_shape(n + 2 * width for n in grid.shape), grid.voxel_size, grid.to_angstrom((-width,) * 3))
+    one, other = grid.resampled_evenly(voxel_size), padded.resampled_evenly(voxel_size)
+    for index in one.to_index(other.origin):
+        assert index == pytest.approx(round(index), abs=1e-5 * (1 + max(map(abs, grid.origin)) / voxel_size))
 
 
 @given(grids)

@@ -66,7 +66,8 @@ def two_plateaus(halves: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.
 
 
 def levels_of(volume: np.ndarray, ball: np.ndarray, noise: tuple[float, ...] = WHITE) -> Levels:
-    return local_levels(local_power(reader(volume), reader(ball), block_any(ball, 8), volume.shape, WIDTH), noise)
+    room = Box((0, 0, 0), volume.shape)
+    return local_levels(local_power(reader(volume), reader(ball), block_any(ball, 8), room, WIDTH), noise)
 
 
 def resolution(levels: Levels, shape: tuple[int, int, int]) -> np.ndarray:

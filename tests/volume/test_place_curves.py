@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import fft, ndimage
 
+from emres.volume.blocks import Box
 from emres.volume.local_power import LocalPower, local_power
 from emres.volume.masking import block_any
 from emres.volume.place_curves import FREQUENCIES, LOGS, PlaceCurves, onto_axis, place_curves
@@ -31,11 +32,11 @@ def density(ball: np.ndarray) -> np.ndarray:
 
 
 def power_of(volume: np.ndarray, ball: np.ndarray) -> LocalPower:
-    return local_power(reader(volume), reader(ball), block_any(ball, 8), volume.shape, WIDTH)
+    return local_power(reader(volume), reader(ball), block_any(ball, 8), Box((0, 0, 0), volume.shape), WIDTH)
 
 
 def curves_of(volume: np.ndarray, ball: np.ndarray) -> PlaceCurves:
-    inside = mean_power(map(reader(volume), molecule_windows(block_any(ball, 8), volume.shape)))
+    inside = mean_power(map(reader(volume), molecule_windows(block_any(ball, 8), Box((0, 0, 0), volume.shape))))
     return place_curves(power_of(volume, ball), Spectra(1.0, inside))
 
 
@@ -84,11 +85,13 @@ def test_every_voxel_of_the_molecule_lies_between_known_places(density: np.ndarr
     assert told[ball].max() == 0
 
 
-def test_places_in_the_molecule_are_those_at_its_voxels(density: np.ndarray, ball: np.ndarray) -> None:
+def test_places_in_the_molecule_are_those_with_half_of_their_voxels_in_it(density, ball: np.ndarray) -> None:
+    """A place lies between voxels, so eight are next to it."""
     curves = curves_of(density, ball)
     at = curves.voxels()
-    within = ((at >= 0) & (at < N)).all(axis=1)
-    np.testing.assert_array_equal(curves.inside[within], ball[tuple(at[within].T)])
+    within = ((at > 0) & (at < N)).all(axis=1)
+    near = sum(ball[tuple((at[within] - step).T)].astype(int) for step in np.indices((2, 2, 2)).reshape(3, -1).T)
+    np.testing.assert_array_equal(curves.inside[within], near >= 4)
     assert not curves.inside[~within].any()
 
 

@@ -74,15 +74,15 @@ def cells() -> np.ndarray:
 
 def test_windows_in_a_molecule_hold_some_of_it(cells: np.ndarray) -> None:
     molecule = np.kron(cells, np.ones((CELL,) * 3)).astype(bool)
-    windows = molecule_windows(cells, molecule.shape)
+    windows = molecule_windows(cells, Box((0, 0, 0), molecule.shape))
     assert len(windows) == cells.sum()
     assert all(molecule[box.slices].any() for box in windows)
     assert all(box.shape == (SIDE,) * 3 for box in windows)
 
 
 def test_windows_stay_in_a_volume_whose_sides_are_no_multiples(cells: np.ndarray) -> None:
-    shape = (123, 125, 127)
-    assert all(box.clipped(shape) == box for box in molecule_windows(cells, shape))
+    room = Box((3, 0, 40), (123, 125, 127))
+    assert all(box.shared(room) == box for box in molecule_windows(cells, room))
 
 
 @pytest.mark.parametrize("most", [10, 30, 96, 500])
@@ -114,6 +114,6 @@ def test_smaller_windows_say_the_same() -> None:
     np.testing.assert_allclose(np.array(power)[:, 4:22], 4.0, rtol=0.1)
 
 
-def test_a_volume_smaller_than_a_window_has_one_that_reaches_beyond() -> None:
-    windows = molecule_windows(np.ones((2, 2, 2), dtype=bool), (16, 16, 16))
-    assert {*windows} == {Box((0, 0, 0), (SIDE,) * 3)}
+def test_a_volume_smaller_than_a_window_has_one_that_reaches_beyond_all_faces() -> None:
+    windows = molecule_windows(np.ones((2, 2, 2), dtype=bool), Box((0, 0, 0), (16, 16, 16)))
+    assert {*windows} == {Box((-16, -16, -16), (32, 32, 32))}
