@@ -55,8 +55,7 @@ def mask_slabs(source: Pyramid, mask: str, contour_level: float | None = None) -
         yield from ((box, np.ones(box.shape, dtype=bool)) for box in slabs(grid))
     elif mask == "auto":
         level = mask_level(source)
-        coarse = automatic_mask(np.asarray(source.array(level)[...]), source.grid(level).voxel_size)
-        yield from _carried(coarse, source.grid(level), grid)
+        yield from _carried(_found(source, level), source.grid(level), grid)
     elif mask == "contour":
         level = mask_level(source)
         yield from _carried(_above(source, contour_level, level), source.grid(level), grid)
@@ -110,6 +109,16 @@ def mask_level(source: Pyramid) -> int:
     """Return the level of a pyramid on which the mask is found: the first above 1.5 Å, or the last."""
     levels = range(source.levels)
     return next((level for level in levels if source.grid(level).mean_voxel_size > _FINEST), levels[-1])
+
+
+def _found(source: Pyramid, level: int) -> Array:
+    """Return the mask that is found on a level of a map."""
+    grid, factor = source.grid(), 2**level
+    values = np.asarray(source.array(level)[...])
+    # Voxels at the far faces may be means of fewer voxels, or of some that a box was padded with: of other noise.
+    whole = tuple(slice(max(n // factor, 1)) for n in grid.shape)
+    inside = automatic_mask(values[whole], source.grid(level).voxel_size)
+    return np.pad(inside, [(0, n - m) for n, m in zip(values.shape, inside.shape, strict=True)], mode="edge")
 
 
 def _above(source: Pyramid, contour_level: float | None, level: int) -> Array:
