@@ -20,7 +20,7 @@ from emres.run.evaluate_plan import EvaluationPlan
 from emres.run.evaluate_real import real_summary
 from emres.run.evaluate_references import references_table
 from emres.run.evaluate_report import write_report
-from emres.run.evaluate_robust import robustness_table
+from emres.run.evaluate_robust_tables import robustness_by_resolution, robustness_table
 from emres.run.evaluate_steps import FORMAT, MAPS, NOISE, REAL, REFERENCES, ROBUSTNESS, Step, done, steps
 from emres.run.evaluate_tables import degradation, density_tables, errors_table, verdicts
 from emres.run.evaluate_wanted import checks
@@ -89,8 +89,8 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
     dict
         ``model``, ``dataset``, ``densities`` (``average`` and ``map``: see
         :func:`emres.run.evaluate_tables.density_tables`), ``degradation``, ``noise_floor``, ``robustness``,
-        ``references``, ``real``, ``failed`` (what -> why), ``notes``, ``maps``, ``checks`` (what is
-        wanted and what was found).
+        ``robustness_told``, ``robustness_by_resolution``, ``references``, ``real``, ``failed`` (what -> why),
+        ``notes``, ``maps``, ``checks`` (what is wanted and what was found).
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     failed = {}
@@ -111,7 +111,7 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
         "densities": {name: {**of, "verdicts": verdicts(of)} for name, of in densities.items() if of["maps"]},
         "degradation": degradation(records),
         "noise_floor": errors_table([{"errors": {"second draw": one["errors"]}} for one in found.get(NOISE, [])]),
-        "robustness": robustness_table([one["changes"] for one in found.get(ROBUSTNESS, [])]),
+        **_robustness(found.get(ROBUSTNESS, [])),
         "references": references_table(found.get(REFERENCES, [])),
         "real": _real(plan, found.get(REAL, [])),
         "failed": failed,
@@ -119,6 +119,14 @@ def summary(plan: EvaluationPlan, todo: Sequence[Step], outcomes: Sequence[Outco
         "maps": [_short(record) for record in records],
     }
     return {**measured, "checks": checks(measured)}
+
+
+def _robustness(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "robustness": robustness_table([one["changes"] for one in records]),
+        "robustness_told": robustness_table([one["told"] for one in records]),
+        "robustness_by_resolution": robustness_by_resolution(records),
+    }
 
 
 def _dataset_facts(plan: EvaluationPlan) -> dict[str, Any] | None:

@@ -25,7 +25,8 @@ _COLUMNS = {
 }
 _GROUPS = {"resolutions": "median target, Å", "voxel_sizes": "voxel size, Å", "families": "family"}
 _GROUP_COLUMNS = {"maps": "maps", "mae": "MAE", "mae_told": "MAE, told", "spearman": "Spearman", "shift": "shift",
-                  "mae_own_median": "MAE of own median"}  # fmt: skip
+                  "mae_own_median": "MAE of own median", "within": "within what is wanted", "kept": "that, or warned",
+                  "within_told": "within, told", "kept_told": "that, or warned, told"}  # fmt: skip
 
 _DEFINED = """\
 Å, over the voxels where the target is finite and not at its clip value and the model answers; per map first, then over
@@ -203,14 +204,23 @@ def robustness(evaluation: Mapping[str, Any]) -> str:
     table = evaluation["robustness"]
     if not table:
         return ""
-    rows = {
-        name: {"maps": row["maps"], "wanted": row["wanted"], "largest shift of the median, Å": _fine(row["worst"]),
-               "mean difference, Å": row["difference"], "warned": row["warned"], "kept": row["kept"]}
-        for name, row in table.items()
-    }  # fmt: skip
+    told = evaluation["robustness_told"]
+    rows = {name: {**_changed(row), **_changed(told[name], ", told")} if told else _changed(row)
+            for name, row in table.items()}  # fmt: skip
     said = "Changed maps against the map itself, over the voxels that both answer; kept: share of maps whose median "
     said += "moved by no more than is wanted, or that were warned of where the change is one that depositors make."
-    return f"{said}\n\n{markdown_table(rows, list(next(iter(rows.values()))))}"
+    parts = [said, markdown_table(rows, list(next(iter(rows.values()))))]
+    if len(groups := evaluation["robustness_by_resolution"]) > 1:
+        parts.append(_group_table(groups, "resolution, Å; changes that depositors make"))
+    return "\n\n".join(parts)
+
+
+def _changed(row: Mapping[str, Any], how: str = "") -> dict[str, Any]:
+    """Return the columns of one change."""
+    about = {} if how else {"maps": row["maps"], "wanted": row["wanted"]}
+    return {**about, f"largest shift of the median, Å{how}": _fine(row["worst"]),
+            f"mean difference, Å{how}": row["difference"], f"warned{how}": row["warned"],
+            f"kept{how}": row["kept"]}  # fmt: skip
 
 
 def references(evaluation: Mapping[str, Any]) -> str:

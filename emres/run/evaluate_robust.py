@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,12 @@ class Change:
 
 
 def robustness(
-    density: Array, grid: Grid, resolution: float, predict: Predict, tell: Callable[[str], None] = lambda name: None
+    density: Array,
+    grid: Grid,
+    resolution: float,
+    predict: Predict,
+    tell: Callable[[str], None] = lambda name: None,
+    reported: float | None = None,
 ) -> list[dict[str, Any]]:
     """Predict a map and changed versions of it, and compare them where both have an answer.
 
@@ -64,9 +69,11 @@ def robustness(
     resolution : float
         Of the whole map, Å: where the low-pass cuts.
     predict : callable
-        See :class:`emres.run.evaluate_model.ModelUnderTest`; blind, in the mask that it finds itself.
+        See :class:`emres.run.evaluate_model.ModelUnderTest`; in the mask that it finds itself.
     tell : callable
         Told the name of every change.
+    reported : float, optional
+        Å, what the model is told; blind by default.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def robustness(
     EmresError
         If the map itself cannot be predicted.
     """
-    before = predict(make_volume(density, grid), None, "auto")
+    before = predict(make_volume(density, grid), reported, "auto")
     inside = before.resolution > 0
     if not inside.any():
         raise MapError("the model answers nowhere")
@@ -89,7 +96,7 @@ def robustness(
         tell(change.name)
         record: dict[str, Any] = {"change": change.name, "wanted": change.wanted, "failed": None}
         try:
-            after = predict(make_volume(change.density, change.grid), None, "auto")
+            after = predict(make_volume(change.density, change.grid), reported, "auto")
             moved = _compared(before.resolution, change.back(after.resolution))
             found.append({**record, **moved, "warned": bool(after.warnings)})
         except Exception as error:  # of whatever kind: it is this change's trouble alone
@@ -235,32 +242,3 @@ def filtered(density: Array, grid: Grid, *, b_factor: float = 0.0, cut: float = 
 def _masked(density: Array, grid: Grid, inside: Array, centre: float) -> Array:
     soft = soft_edge(inside, _EDGE / grid.mean_voxel_size)
     return np.asarray((density - np.float32(centre)) * soft, dtype=np.float32)
-
-
-def robustness_table(found: Sequence[Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return over maps, by change: ``maps``, ``wanted``, ``worst`` shift and mean ``difference`` (Å), ``kept``.
-
-    ``kept`` is the share of maps whose median moved by no more than is wanted, or whose answer was flagged where the
-    change is one that a depositor may make.
-    """
-    names = list(dict.fromkeys(one["change"] for some in found for one in some))
-    table = {}
-    for name in names:
-        of = [one for some in found for one in some if one["change"] == name]
-        shifts = [one["shift"] for one in of if one["shift"] is not None]
-        table[name] = {
-            "maps": len(of),
-            "wanted": of[0]["wanted"],
-            "worst": max(shifts, key=abs) if shifts else None,
-            "difference": float(np.mean([one["difference"] for one in of if one["shift"] is not None]))
-            if shifts else None,
-            "warned": sum(one["warned"] for one in of),
-            "kept": float(np.mean([_is_kept(one) for one in of])),
-        }  # fmt: skip
-    return table
-
-
-def _is_kept(one: dict[str, Any]) -> bool:
-    if one["shift"] is not None and abs(one["shift"]) <= one["wanted"]:
-        return True
-    return bool(one["wanted"] == LOOSE and one["warned"] and not one["failed"])

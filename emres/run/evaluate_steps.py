@@ -27,7 +27,7 @@ from emres.run.kept import Kept, plain
 from emres.run.outcome import Outcome, Report, outcome_of
 from emres.run.patch_entries import HALF_MAPS, check_row, density_pyramid
 
-FORMAT = 1
+FORMAT = 2
 MAPS, ROBUSTNESS, NOISE = "evaluate", "robustness", "noise floor"
 REFERENCES, REAL = "references", "real map"
 
@@ -135,8 +135,14 @@ def _robust(model: ModelUnderTest, dataset: DataSet, row: Row, tell: Tell) -> di
     name = "average" if "average" in row.densities else row.densities[0]
     density = np.asarray(density_pyramid(group, name).array()[:], dtype=np.float32)
     resolution = row.reported or row.resolution / LOCAL_OVER_GLOBAL
-    found = robustness(density, group.grid(row.target), resolution, model, tell)
-    return {"entry": row.entry, "density": name, "changes": found}
+    about = (density, group.grid(row.target), resolution, model)
+    found = robustness(*about, tell)
+    told = robustness(*about, lambda change: tell(f"{change}, told"), row.reported) if _is_told(model, row) else []
+    return {"entry": row.entry, "density": name, "resolution": resolution, "changes": found, "told": told}
+
+
+def _is_told(model: ModelUnderTest, row: Row) -> bool:
+    return model.can_be_told and row.reported is not None
 
 
 def _noise(models: Path, device: str, dataset: DataSet, row: Row, tell: Tell) -> dict[str, Any]:

@@ -98,12 +98,14 @@ def _degradation(evaluation: Mapping[str, Any]) -> Iterator[Check]:
 
 def _robust(evaluation: Mapping[str, Any]) -> Iterator[Check]:
     """Yield the share of changed maps that kept their median, for changes that say nothing of resolution and others."""
-    table = [row for name, row in evaluation["robustness"].items() if name != UNCHANGED]
-    kinds = {"gain, offset, box, turns: share kept": True, "crop, sampling, filters, mask: share kept or warned": False}
-    for what, strict in kinds.items():
-        some = [row["kept"] for row in table if (row["wanted"] == STRICT) == strict]
-        if some:
-            yield Check.at_least(what, 1.0, sum(some) / len(some))
+    kinds = {"gain, offset, box, turns": True, "crop, sampling, filters, mask": False}
+    for name, key in {BLIND: "robustness", TOLD: "robustness_told"}.items():
+        table = [row for change, row in evaluation[key].items() if change != UNCHANGED]
+        for what, strict in kinds.items():
+            some = [row["kept"] for row in table if (row["wanted"] == STRICT) == strict]
+            if some:
+                kept = "share kept" if strict else "share kept or warned"
+                yield Check.at_least(f"{what}, {name}: {kept}", 1.0, sum(some) / len(some))
 
 
 def _real(evaluation: Mapping[str, Any]) -> Iterator[Check]:

@@ -9,7 +9,8 @@ import pytest
 
 from emres.errors import MapError
 from emres.run.evaluate_model import Answer
-from emres.run.evaluate_robust import LOOSE, STRICT, Change, changes, robustness, robustness_table
+from emres.run.evaluate_robust import LOOSE, STRICT, Change, changes, robustness
+from emres.run.evaluate_robust_tables import robustness_by_resolution, robustness_table
 from emres.volume.grid import Grid, grid_of
 from tests.run.toy_dataset import ball, texture
 
@@ -136,3 +137,28 @@ def test_a_change_that_the_model_cannot_stand_is_told_and_the_rest_goes_on() -> 
     assert found["gain 37"]["failed"] is None
     with pytest.raises(MapError, match="answers nowhere"):
         robustness(DENSITY, GRID, 4.0, lambda *_: Answer(np.zeros(GRID.shape, np.float32)))
+
+
+def test_what_is_told_is_told_of_every_changed_map() -> None:
+    told: set[float | None] = set()
+
+    def listening(volume: Any, reported: float | None, mask: Any) -> Answer:
+        told.add(reported)
+        return Answer(np.full(volume.shape, 5, dtype=np.float32))
+
+    robustness(DENSITY, GRID, 4.0, listening, reported=3.7)
+    assert told == {3.7}
+
+
+def test_ranges_of_resolution_stand_apart() -> None:
+    def changed(shift: float, warned: bool = False, wanted: float = LOOSE) -> dict[str, Any]:
+        return {"change": "x", "wanted": wanted, "shift": shift, "difference": 0.0, "warned": warned, "failed": None}
+
+    records = [
+        {"resolution": 3.0, "changes": [changed(0.1), changed(9.0, wanted=STRICT)], "told": []},
+        {"resolution": 7.0, "changes": [changed(0.4), changed(0.4, warned=True)], "told": [changed(0.1), changed(0.5)]},
+    ]
+    table = robustness_by_resolution(records)
+    assert list(table) == ["< 4", "6 - 10"]
+    assert table["< 4"] == {"maps": 1, "within": 1.0, "kept": 1.0, "within_told": None, "kept_told": None}
+    assert table["6 - 10"] == {"maps": 1, "within": 0.0, "kept": 0.5, "within_told": 0.5, "kept_told": 0.5}
