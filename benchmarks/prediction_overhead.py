@@ -17,12 +17,20 @@ from benchmarks.maps import ball_entry
 from benchmarks.report import Row, side_by_side
 from emres.archive.attributes import ANSWERS
 from emres.archive.registry import find_model
+from emres.archive.scratch import MemoryScratch
 from emres.archive.store import EntryGroup
 from emres.model.bundle import build_net, open_bundle, save_bundle, self_test_condition
+from emres.model.condition import condition_of
 from emres.model.conditioned import ConditionedUNet
 from emres.model.contract import read_contract
 from emres.model.unet import TwoLevelUNet
+from emres.model.whole_map import levels_read
+from emres.run.map_spectra import REACH, Molecule, places_of
 from emres.run.predict import predict_entry, predict_job
+from emres.run.prepare import prepare
+from emres.volume.blocks import Box
+from emres.volume.grid import Grid, as_shape
+from emres.volume.pyramid import MemoryPyramid
 
 Array = np.ndarray[Any, Any]
 
@@ -35,6 +43,7 @@ CASES = (("none", 0.15, 1.10), ("auto", 0.04, 0.5), ("auto", 0.15, None))
 
 # The cheaper the net, the more the reading and writing round it weigh: so also with one of the 60 kFLOP a voxel that
 # the next model may cost (its weights are random; the time does not depend on them).
+_USUAL = 4.0  # resolution over voxel size, where nothing tells it: so a prediction takes it
 HEAVY = {"channels": 36, "deep_channels": 104, "deep_layers": 3}
 
 
@@ -48,7 +57,7 @@ def measure(size: str) -> list[Row]:
         return [
             _row(SIDES[size], *each)
             for each in [(shipped, *case) for case in CASES] + [(heavy, *case) for case in wanted]
-        ]
+        ] + [_whole_model_row(SIDES[size], shipped, *case) for case in CASES if case[-1] is not None]
 
 
 def _row(side: int, model: Path, mask: str, share: float, wanted: float | None) -> Row:
@@ -62,6 +71,18 @@ def _row(side: int, model: Path, mask: str, share: float, wanted: float | None) 
     how = f"{whole:.2f} s / {forward:.2f} s, {torch.get_num_threads()} threads"
     figure = f"{cost}: {side}^3, mask {mask}, molecule {share:.0%} of the box / bare torch forward"
     return Row(figure, whole / forward, wanted, how=how)
+
+
+def _whole_model_row(side: int, model: Path, mask: str, share: float, wanted: float | None) -> Row:
+    """Return the same over all that the model computes, its readers too, on the whole box with nothing skipped."""
+    contract = read_contract(model)
+    with tempfile.TemporaryDirectory() as folder:
+        group = ball_entry(Path(folder), side, contract.voxel_size, share)
+        in_one_go = bare_model(model, np.asarray(group.array()[...]))
+        whole, bare = side_by_side(partial(predict, group, mask, model), in_one_go, before=partial(forget, group))
+    how = f"{whole:.2f} s / {bare:.2f} s, {torch.get_num_threads()} threads"
+    figure = f"{side}^3, mask {mask}, molecule {share:.0%} of the box / bare torch forward and what is read of the map"
+    return Row(figure, whole / bare, wanted, how=how)
 
 
 def random_bundle(folder: Path, like: Path, arguments: dict[str, int]) -> Path:
@@ -95,3 +116,25 @@ def bare_net(net: TwoLevelUNet, density: Array) -> Callable[[], torch.Tensor]:
             return torch.as_tensor(net(values, **told))
 
     return forward
+
+
+def bare_model(folder: Path, density: Array) -> Callable[[], torch.Tensor]:
+    """Return all that a model computes once a map is prepared, on a whole box in one go: readers, and the net."""
+    contract, scratch = read_contract(folder), MemoryScratch()
+    grid = Grid(as_shape(density.shape), (contract.voxel_size,) * 3)
+    everywhere = [(Box((0, 0, 0), grid.shape), np.ones(grid.shape, dtype=bool))]
+    boxes = prepare(MemoryPyramid(density, grid), everywhere, grid, scratch, reach=REACH)
+    molecule = Molecule.prepared(scratch, grid, boxes, contract.voxel_size)
+    net = open_bundle(folder).net
+    assert isinstance(net, TwoLevelUNet)
+    forward = bare_net(net, density)
+
+    def read_and_forward() -> torch.Tensor:
+        spectra = molecule.spectra()
+        curves, shown = places_of(molecule, spectra, _USUAL * contract.voxel_size, contract.voxel_size)
+        levels = levels_read(folder, contract, condition_of(spectra, None, shown), curves)
+        assert levels is not None
+        levels.pattern((0, 0, 0), grid.shape)
+        return forward()
+
+    return read_and_forward
