@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from emres.errors import UsageError
 from emres.model.augment import Augmentation
 from emres.model.train_plan import TrainPlan
+
+_WHOLE = [field.name for field in fields(TrainPlan) if field.type == "int | None"]  # numbers whose default is none
 
 
 def plan_from(values: Mapping[str, Any], source: str = "the plan", base: TrainPlan | None = None) -> TrainPlan:
@@ -90,7 +92,7 @@ def _like(default: Any, name: str, value: Any, source: str) -> Any:
         pair = isinstance(value, list | tuple) and len(value) == 2 and all(_number(one) for one in value)
         _expect(pair, name, value, source, "two numbers in brackets")
         return (float(value[0]), float(value[1]))
-    elif isinstance(default, int) or name in ("side", "margin"):
+    elif isinstance(default, int) or name in _WHOLE:
         _expect(type(value) is int, name, value, source, "a whole number")
     else:
         _expect(_number(value), name, value, source, "a number")

@@ -149,6 +149,8 @@ class TrainPlan:
             _check(getattr(self, name) >= 1, self, name, "1 or more")
         for name in ("seed", "handled", "octaves", "patience", "checkpoint_every", "weight_decay", "spread"):
             _check(getattr(self, name) >= 0, self, name, "0 or more")
+        for name in ("side", "level_steps"):
+            _check(getattr(self, name) is None or getattr(self, name) >= 1, self, name, "1 or more")
         for name in ("clip", "beta", "learning_rate"):
             _check(getattr(self, name) is None or 0 < getattr(self, name) < math.inf, self, name, "above 0")
         _check(0 <= self.averaging < 1, self, "averaging", "from 0 to below 1")

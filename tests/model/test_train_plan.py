@@ -34,6 +34,8 @@ def test_a_settled_plan_is_read_back_from_its_record(architecture: str) -> None:
         ({"qqq": 1}, "there are architecture, arguments"),
         ({"steps": "many"}, "a wrong steps: got 'many', expected a whole number"),
         ({"steps": True}, "expected a whole number"),
+        ({"level_steps": 2.5}, "a wrong level_steps: got 2.5, expected a whole number"),
+        ({"level_steps": 0}, "with this level_steps: got 0, expected 1 or more"),
         ({"side": 3.5}, "a wrong side: got 3.5"),
         ({"learning_rate": float("nan")}, "expected a number"),
         ({"arguments": {"channels": "x"}}, "a wrong arguments"),
@@ -50,6 +52,11 @@ def test_what_a_plan_cannot_be_is_refused(values: dict[str, Any], words: str) ->
     with pytest.raises(UsageError) as refused:
         plan_from(values, "mine.toml")
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["level_steps", "side", "margin"])
+def test_a_whole_number_stays_one_where_none_is_the_default(name: str) -> None:
+    assert type(getattr(plan_from({name: 8}), name)) is int
 
 
 def test_some_of_an_augmentation_leaves_the_rest_as_the_architecture_wants_it() -> None:

@@ -70,7 +70,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("first", "stride"), [(6, 16), pytest.param(1, 1, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+    ("first", "stride"), [(6, 31), pytest.param(1, 1, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
 def test_killed_at_any_step_on_the_disk_the_same_command_goes_on(
     tmp_path: Path, toy_model: Path, first: int, stride: int

@@ -38,6 +38,11 @@ def ids() -> dict[str, str]:
     return named
 
 
+# 220^3 and 440^3; and 3.6 million voxels of 16.4 Å, which come on eight times as many.
+LARGE = [file for file in ids() if file.startswith(("emd_0093", "emd_1155"))]
+SMALL = [file for file in ids() if file not in LARGE]
+
+
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
     facts = [
@@ -48,17 +53,31 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
     return build_mirror(tmp_path_factory.mktemp("real") / "mirror", maps, facts=facts)
 
 
-@pytest.fixture(scope="module")
-def finished(mirror: Mirror, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    folder = tmp_path_factory.mktemp("finished")
+def through(files: list[str], mirror: Mirror, folder: Path) -> dict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # two MicroED maps have cells that are not orthogonal
-        outcomes = batch_predict(list(ids().values()), folder / "store", mirror=mirror, export=folder / "out")
+        names = [ids()[file] for file in files]
+        outcomes = batch_predict(names, folder / "store", mirror=mirror, export=folder / "out")
     return {"folder": folder, **{outcome.name: outcome for outcome in outcomes}}
 
 
-@pytest.mark.parametrize("file", list(ids()))
+@pytest.fixture(scope="module")
+def finished(mirror: Mirror, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return through(SMALL, mirror, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("file", LARGE)
+def test_a_large_real_map_goes_through(mirror: Mirror, tmp_path: Path, file: str) -> None:
+    check(through([file], mirror, tmp_path), file)
+
+
+@pytest.mark.parametrize("file", SMALL)
 def test_a_real_map_goes_through(finished: dict, file: str) -> None:
+    check(finished, file)
+
+
+def check(finished: dict, file: str) -> None:
     emdb_id = ids()[file]
     outcome = finished[emdb_id]
     assert outcome.status == "done", outcome.reason
