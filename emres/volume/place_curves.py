@@ -42,7 +42,7 @@ class PlaceCurves:
     inside : (n,) bool
         Which lie in the molecule.
     shape, start : (z, y, x)
-        Of the lattice; voxel of its first place.
+        Of the lattice; voxel that its first place lies before, on its face.
     step : int
         Voxels from one place to the next.
     """
@@ -63,8 +63,8 @@ class PlaceCurves:
         return Levels(whole, self.start, self.step, median)
 
     def voxels(self) -> Array:
-        """Return the voxel that each place is at, (n, 3)."""
-        return np.asarray(np.array(self.start) + self.step * self.places.astype(np.int64))
+        """Return where each place is, in voxels, (n, 3): half-way between two of them along every axis."""
+        return np.asarray(np.array(self.start) + self.step * self.places.astype(np.int64) - 0.5)
 
 
 def place_curves(power: LocalPower, spectra: Spectra) -> PlaceCurves:

@@ -88,7 +88,7 @@ def test_every_voxel_of_the_molecule_lies_between_known_places(density: np.ndarr
 def test_places_in_the_molecule_are_those_with_half_of_their_voxels_in_it(density, ball: np.ndarray) -> None:
     """A place lies between voxels, so eight are next to it."""
     curves = curves_of(density, ball)
-    at = curves.voxels()
+    at = np.ceil(curves.voxels()).astype(int)
     within = ((at > 0) & (at < N)).all(axis=1)
     near = sum(ball[tuple((at[within] - step).T)].astype(int) for step in np.indices((2, 2, 2)).reshape(3, -1).T)
     np.testing.assert_array_equal(curves.inside[within], near >= 4)
