@@ -113,7 +113,7 @@ def _at_places(needed: Read, asked: Array, start: Shape, step: int) -> Array:
     for part in bricks(asked, (_SECTIONS, _ROWS, asked.shape[2])):
         first = as_shape(a + step * k - 1 for a, k in zip(start, part.start, strict=True))
         last = as_shape(a + step * (k - 1) + 1 for a, k in zip(start, part.stop, strict=True))
-        inside = (needed(Box(first, last)) > 0).astype(np.float32)
+        inside = (needed(Box(first, last)) > 0).view(np.uint8)
         for axis in range(3):
             before, behind = (np.take(inside, np.arange(k, inside.shape[axis], step), axis) for k in (0, 1))
             inside = before + behind
