@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--config", type=Path, help="TOML with other settings of the training")
     parser.add_argument("--most", type=int, help="test entries that are measured, at most")
+    parser.add_argument("--few", type=int, default=4, help="of these, whose maps are also changed and simulated anew")
     options = parser.parse_args()
 
     dataset = emres.build_dataset(
@@ -70,8 +71,8 @@ def main() -> int:
     note_for_card(model, {"about": ABOUT, "limits": LIMITS})
 
     found = emres.evaluate(
-        model, dataset, real=options.real, to=options.to / "evaluation", most=options.most, models=options.models,
-        card=model / "card.md", report=tell,
+        model, dataset, real=options.real, to=options.to / "evaluation", most=options.most, few=options.few,
+        models=options.models, card=model / "card.md", report=tell,
     )  # fmt: skip
     print(f"measured: {options.to / 'evaluation' / 'evaluation.md'}; failed: {found['failed'] or 'none'}")
     return 1 if found["failed"] else 0

@@ -76,7 +76,7 @@ def test_a_run_killed_again_and_again_ends_with_the_bytes_of_an_undisturbed_one(
     subprocess.run(command(mirror, calm, toy_model), check=True)
     length = time.monotonic() - start
     draw, kills = random.Random(11), 0
-    while kills < 3:
+    while kills < 2:
         process = subprocess.Popen(command(mirror, rough, toy_model))
         try:
             process.wait(timeout=draw.uniform(0.35, 0.9) * length)
