@@ -26,9 +26,9 @@ from emres.model.contract import read_contract
 from emres.model.unet import TwoLevelUNet
 from emres.model.whole_map import levels_read
 from emres.run.map_spectra import REACH, Molecule, places_of
+from emres.run.masks import mask_slabs
 from emres.run.predict import predict_entry, predict_job
 from emres.run.prepare import prepare
-from emres.volume.blocks import Box
 from emres.volume.grid import Grid, as_shape
 from emres.volume.pyramid import MemoryPyramid
 
@@ -43,8 +43,9 @@ CASES = (("none", 0.15, 1.10), ("auto", 0.04, 0.5), ("auto", 0.15, None))
 
 # The cheaper the net, the more the reading and writing round it weigh: so also with one of the 60 kFLOP a voxel that
 # the next model may cost (its weights are random; the time does not depend on them).
-_USUAL = 4.0  # resolution over voxel size, where nothing tells it: so a prediction takes it
 HEAVY = {"channels": 36, "deep_channels": 104, "deep_layers": 3}
+
+_USUAL = 4.0  # resolution over voxel size, where nothing tells it: so a prediction takes it
 
 
 def measure(size: str) -> list[Row]:
@@ -64,25 +65,27 @@ def _row(side: int, model: Path, mask: str, share: float, wanted: float | None) 
     bundle = open_bundle(model)
     assert isinstance(bundle.net, TwoLevelUNet)
     cost = f"{bundle.net.flops_per_voxel / 1000:.0f} kFLOP/voxel"
-    with tempfile.TemporaryDirectory() as folder:
-        group = ball_entry(Path(folder), side, bundle.contract.voxel_size, share)
-        bare = bare_net(bundle.net, np.asarray(group.array()[...]))
-        whole, forward = side_by_side(partial(predict, group, mask, model), bare, before=partial(forget, group))
-    how = f"{whole:.2f} s / {forward:.2f} s, {torch.get_num_threads()} threads"
+    ratio, how = _timed(side, model, mask, share, partial(bare_net, bundle.net))
     figure = f"{cost}: {side}^3, mask {mask}, molecule {share:.0%} of the box / bare torch forward"
-    return Row(figure, whole / forward, wanted, how=how)
+    return Row(figure, ratio, wanted, how=how)
 
 
 def _whole_model_row(side: int, model: Path, mask: str, share: float, wanted: float | None) -> Row:
     """Return the same over all that the model computes, its readers too, on the whole box with nothing skipped."""
-    contract = read_contract(model)
-    with tempfile.TemporaryDirectory() as folder:
-        group = ball_entry(Path(folder), side, contract.voxel_size, share)
-        in_one_go = bare_model(model, np.asarray(group.array()[...]))
-        whole, bare = side_by_side(partial(predict, group, mask, model), in_one_go, before=partial(forget, group))
-    how = f"{whole:.2f} s / {bare:.2f} s, {torch.get_num_threads()} threads"
+    ratio, how = _timed(side, model, mask, share, partial(bare_model, model))
     figure = f"{side}^3, mask {mask}, molecule {share:.0%} of the box / bare torch forward and what is read of the map"
-    return Row(figure, whole / bare, wanted, how=how)
+    return Row(figure, ratio, wanted, how=how)
+
+
+def _timed(
+    side: int, model: Path, mask: str, share: float, bare_of: Callable[[Array], Callable[[], torch.Tensor]]
+) -> tuple[float, str]:
+    """Return the seconds of a prediction over those of what is bare on its box, and both in words."""
+    with tempfile.TemporaryDirectory() as folder:
+        group = ball_entry(Path(folder), side, read_contract(model).voxel_size, share)
+        bare = bare_of(np.asarray(group.array()[...]))
+        whole, in_one_go = side_by_side(partial(predict, group, mask, model), bare, before=partial(forget, group))
+    return whole / in_one_go, f"{whole:.2f} s / {in_one_go:.2f} s, {torch.get_num_threads()} threads"
 
 
 def random_bundle(folder: Path, like: Path, arguments: dict[str, int]) -> Path:
@@ -122,8 +125,8 @@ def bare_model(folder: Path, density: Array) -> Callable[[], torch.Tensor]:
     """Return all that a model computes once a map is prepared, on a whole box in one go: readers, and the net."""
     contract, scratch = read_contract(folder), MemoryScratch()
     grid = Grid(as_shape(density.shape), (contract.voxel_size,) * 3)
-    everywhere = [(Box((0, 0, 0), grid.shape), np.ones(grid.shape, dtype=bool))]
-    boxes = prepare(MemoryPyramid(density, grid), everywhere, grid, scratch, reach=REACH)
+    source = MemoryPyramid(density, grid)
+    boxes = prepare(source, mask_slabs(source, "none"), grid, scratch, reach=REACH)
     molecule = Molecule.prepared(scratch, grid, boxes, contract.voxel_size)
     net = open_bundle(folder).net
     assert isinstance(net, TwoLevelUNet)

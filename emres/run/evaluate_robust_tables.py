@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from emres.run.evaluate_robust import LOOSE
+from emres.run.evaluate_tables import between, in_groups
 
 _EDGES = (4.0, 6.0, 10.0)  # Å: ranges of resolution
 
@@ -52,14 +51,10 @@ def robustness_by_resolution(records: Sequence[Mapping[str, Any]]) -> dict[str, 
         warned of), and ``within_told``, ``kept_told`` (None where nothing was told).
     """
     table = {}
-    for low, high in itertools.pairwise((0.0, *_EDGES, math.inf)):
-        of = [one for one in records if low <= one["resolution"] < high]
-        if of:
-            name = f"< {high:g}" if not low else f"> {low:g}" if high == math.inf else f"{low:g} - {high:g}"
-            shares = {key: _shares(some[key] for some in of) for key in ("changes", "told")}
-            (within, kept), (within_told, kept_told) = shares["changes"], shares["told"]
-            table[name] = {"maps": len(of), "within": within, "kept": kept, "within_told": within_told,
-                           "kept_told": kept_told}  # fmt: skip
+    for name, of in in_groups(records, lambda one: between(one["resolution"], _EDGES)).items():
+        (within, kept), (within_told, kept_told) = (_shares(one[key] for one in of) for key in ("changes", "told"))
+        table[name] = {"maps": len(of), "within": within, "kept": kept, "within_told": within_told,
+                       "kept_told": kept_told}  # fmt: skip
     return table
 
 

@@ -84,10 +84,15 @@ def _summary(errors: Sequence[MapErrors]) -> dict[str, Any]:
 
 def grouped(found: Sequence[Record], key: Callable[[Record], str]) -> Table:
     """Return errors by group of maps: ``maps``, and means of ``mae``, ``spearman``, ``shift`` and the own median's."""
+    return {name: _group(of) for name, of in in_groups(found, key).items()}
+
+
+def in_groups(found: Sequence[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
+    """Return the records of each group, in the order of the ranges or numbers that groups are named by."""
     groups: dict[str, list[Record]] = {}
     for one in found:
         groups.setdefault(key(one), []).append(one)
-    return {name: _group(groups[name]) for name in sorted(groups, key=_natural)}
+    return {name: groups[name] for name in sorted(groups, key=_natural)}
 
 
 def _group(found: Sequence[Record]) -> dict[str, Any]:

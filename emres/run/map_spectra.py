@@ -102,7 +102,7 @@ class Molecule:
     def room(self) -> Box:
         """The part of the grid that the map is in, counted from the corner."""
         held = self.held or Box((0, 0, 0), self.working.shape)
-        return held.moved(as_shape(-n for n in self.corner))
+        return held.within(Box(self.corner, held.stop))
 
     def read(self, box: Box) -> Array:
         """Return a box of the density, zeros where it reaches beyond the faces."""
@@ -117,11 +117,11 @@ class Molecule:
         found = bounding_box(self.cells)
         assert found is not None
         near = found.grown(_ROOM).clipped(self.cells.shape)
-        corner, end = (as_shape(CELL * n for n in cell) for cell in (near.start, near.stop))
-        room, cells = Box(corner, end).shared(self.room).moved(as_shape(-n for n in corner)), self.cells[near.slices]
+        part, cells = near.scaled(CELL), self.cells[near.slices]
+        room = part.shared(self.room).within(part)
 
         def read(box: Box) -> Array:
-            return self.read(box.moved(corner))
+            return self.read(box.moved(part.start))
 
         inside = mean_power(map(read, molecule_windows(cells, room)))
         outside = background_power(read, cells, room)

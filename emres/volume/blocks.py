@@ -70,6 +70,10 @@ class Box:
         """Return the box with ``halo`` more voxels on every side."""
         return Box(_triple(a - halo for a in self.start), _triple(b + halo for b in self.stop))
 
+    def scaled(self, factor: int) -> Box:
+        """Return a box of cells of so many voxels along each edge as a box of voxels."""
+        return Box(_triple(factor * a for a in self.start), _triple(factor * b for b in self.stop))
+
     def clipped(self, shape: Shape) -> Box:
         """Return the part that lies inside a volume of this shape."""
         return Box(

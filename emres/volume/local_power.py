@@ -93,7 +93,9 @@ def local_power(read: Read, needed: Read, cells: Array, room: Box, width: int, e
     -------
     LocalPower
     """
-    molecule = _molecule(cells)
+    found = bounding_box(cells)
+    assert found is not None
+    molecule = found.scaled(CELL)
     region = molecule.grown(int(_NEAR * width)).shared(room)
     step = max(width // _STEPS, round((math.prod(region.shape) / _PLACES) ** (1 / 3)))
     start, count = _lattice(molecule, region, step)
@@ -133,13 +135,6 @@ def _smoothed(powers: Array, there: Array, steps: float) -> Array:
         np.divide(_blurred(masked, far), shares[1], out=broad)
         np.divide(_blurred(masked, near), shares[0], out=core)
     return skirt
-
-
-def _molecule(cells: Array) -> Box:
-    """Return the box of all cells with any of the molecule, voxels."""
-    found = bounding_box(cells)
-    assert found is not None
-    return Box(as_shape(CELL * n for n in found.start), as_shape(CELL * n for n in found.stop))
 
 
 def _lattice(molecule: Box, region: Box, step: int) -> tuple[Shape, Shape]:
