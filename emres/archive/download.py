@@ -7,16 +7,14 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from emres.archive.disk import disk_errors
 from emres.archive.integrity import is_intact, verify_file
 from emres.archive.local import NotFoundError, chunks_of, local_path, reading
-from emres.archive.manners import Limiter, Patience, TransientError, persist, seconds_to_wait
+from emres.archive.manners import Limiter, Patience, TransientError, persist, seconds_to_wait, user_agent
 from emres.archive.partial import Origin, Partial
 from emres.errors import ArchiveError, IntegrityError
 
@@ -31,7 +29,7 @@ Progress = Callable[[int, int | None], None]
 POLITE = Limiter(rate=3, connections=4)
 _LOOPBACK = Limiter(rate=math.inf, connections=4)
 _PATIENCE = Patience()
-_CHUNK = 128 * 2**10
+_CHUNK = 2**20
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _CURE = "check the network or choose another mirror (--mirror), then run again: it goes on where it stopped"
 
@@ -192,7 +190,7 @@ def _go_on(url: str, partial: Partial, report: Progress, session: requests.Sessi
         elif origin is None or not _continues(response, partial.size, origin):
             partial.discard()
             raise TransientError(f"{url} changed while it was fetched", got=f"HTTP {response.status_code}", cure=_CURE)
-        _write(response.raw.stream(_CHUNK, decode_content=False), partial, origin.total, report)
+        _write(_arriving(response.raw), partial, origin.total, report)
 
 
 def _write(chunks: Iterator[bytes], partial: Partial, total: int | None, report: Progress) -> None:
@@ -204,6 +202,12 @@ def _write(chunks: Iterator[bytes], partial: Partial, total: int | None, report:
         raise TransientError(
             f"{partial.target.name} was cut short", got=f"{partial.size} bytes", expected=f"{total}", cure=_CURE
         )
+
+
+def _arriving(raw: Any) -> Iterator[bytes]:
+    """Yield what is there, and wait only where nothing is: a cut then loses nothing that had come."""
+    while chunk := raw.read1(_CHUNK, decode_content=False):
+        yield chunk
 
 
 def _continues(response: requests.Response, start: int, origin: Origin) -> bool:
@@ -241,7 +245,7 @@ def _request(
     import urllib3
 
     here = re.match(r"(localhost|::1)$|127\.", urlsplit(url).hostname or "")
-    headers = {"User-Agent": _user_agent(), **headers}
+    headers = {"User-Agent": user_agent(), **headers}
     try:
         with (
             (_LOOPBACK if here else POLITE).slot(),
@@ -287,14 +291,3 @@ def _told(url: str, error: Exception) -> ArchiveError:
     stalled = isinstance(error, requests.Timeout) or "timed out" in str(error)
     got = "no answer in time" if stalled else f"a broken connection ({type(error).__name__})"
     return TransientError(f"{url} cannot be reached", got=got, cure=_CURE)
-
-
-@cache
-def _user_agent() -> str:
-    """Return who is asking, so that a server's keeper can write to us."""
-    try:
-        about = metadata.metadata("emres")
-    except metadata.PackageNotFoundError:
-        return "emres"
-    home = next((entry.split(",")[-1].strip() for entry in about.get_all("Project-URL") or ()), None)
-    return f"emres/{about['Version']}" + (f" (+{home})" if home else "")

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
+from importlib import metadata
 from typing import TypeVar
 
 from emres.errors import ArchiveError
@@ -151,3 +153,14 @@ class Limiter:
             if begin > now:
                 self._sleep(begin - now)
             yield
+
+
+@cache
+def user_agent() -> str:
+    """Return who is asking, so that a server's keeper can write to us."""
+    try:
+        about = metadata.metadata("emres")
+    except metadata.PackageNotFoundError:
+        return "emres"
+    home = next((entry.split(",")[-1].strip() for entry in about.get_all("Project-URL") or ()), None)
+    return f"emres/{about['Version']}" + (f" (+{home})" if home else "")
