@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from emres.errors import ModelError, UsageError
 from emres.model.bundle import open_bundle
@@ -160,14 +160,18 @@ class BlockPredictor:
         if contract.patterned and pattern:
             told["pattern"] = pattern[0][None, None]
         answer = _forward(net, density, self._where, _margins(box, read), told, self.precision)
-        first = answer[0]
+        return {name: values.cpu().numpy() for name, values in self._in_angstrom(answer, contract).items()}
+
+    @torch.inference_mode()
+    def _in_angstrom(self, answer: Tensor, contract: Contract) -> dict[str, Tensor]:
+        """Return what a net answers, (channel, z, y, x), in Å."""
         if contract.output == ANGSTROM:
-            return {"resolution": first}
-        ratio = np.clip(np.exp(first, out=first), *contract.valid_range, out=first)
-        found = {"resolution": np.multiply(ratio, np.float32(self.working_voxel_size), out=ratio)}
+            return {"resolution": answer[0]}
+        finest, coarsest = contract.valid_range
+        resolution = answer[0].exp().clamp_(finest, coarsest).mul_(self.working_voxel_size)
+        found = {"resolution": resolution}
         if self.with_spread:
-            relative = np.exp(answer[1], out=answer[1])
-            found["spread"] = relative * np.float32(contract.spread_factor) * found["resolution"]
+            found["spread"] = answer[1].exp().mul_(contract.spread_factor).mul_(resolution)
         return found
 
 
@@ -235,14 +239,15 @@ def _margins(box: Box, read: Box) -> Margins:
 
 def _forward(
     net: nn.Module, density: Array, device: str, margins: Margins, told: dict[str, Any], precision: str = "float32"
-) -> Array:
-    """Run the net on one (z, y, x) box; the answer (channel, z, y, x) comes without the margins."""
+) -> Tensor:
+    """Run the net on one (z, y, x) box; the answer (channel, z, y, x) comes without the margins, and stays there."""
     kind = torch.device(device).type
     half = torch.autocast(kind, getattr(torch, precision), enabled=precision != "float32")
     with torch.inference_mode(), half:
         values = torch.from_numpy(np.ascontiguousarray(density, dtype=np.float32)[None, None]).to(device)
         known = {name: torch.tensor(numbers, dtype=torch.float32, device=device) for name, numbers in told.items()}
-        return np.asarray(net(values, margins, **known)[0].float().cpu().numpy())
+        found: Tensor = net(values, margins, **known)[0].float()
+        return found
 
 
 _nets: dict[tuple[str, str, str], tuple[nn.Module, Contract]] = {}

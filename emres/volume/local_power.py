@@ -24,11 +24,12 @@ from emres.volume.window_power import frequencies, taper
 Array = np.ndarray[Any, Any]
 
 _HANN_SQUARE = 0.1414  # standard deviation, in widths of a window, of the square of a Hann taper, which weighs power
-_STEPS = 4  # windows begin so often within one width: their squared tapers add up to a constant
+_STEPS = 3  # windows begin so often within one width: their squared tapers add up to a constant
 _PLACES = 2**19  # windows at most, about: memory
 _NEAR = 0.9  # widths of a window from the molecule: what lies farther hardly tells
 _SECTIONS, _ROWS = 8, 16  # of places that are looked up at one go: memory
 _HALF = 0.5  # of the voxels, or cells, that a place lies between
+_NOTHING = 1e-6  # of a mean: what is divided by is more
 _WITHIN = 0.2  # share of a window's weight that must lie in the box
 
 
@@ -126,14 +127,13 @@ def _at_places(needed: Read, asked: Array, start: Shape, step: int) -> Array:
 def _smoothed(powers: Array, there: Array, steps: float) -> Array:
     """Return the power in the skirt, and leave that in the core in its place; windows are so many steps wide."""
     held, skirt = there.astype(np.float32), np.empty_like(powers)
-    near, far = (
-        math.sqrt((part * HANN_SIGMA * steps) ** 2 - (_HANN_SQUARE * steps) ** 2) for part in (1, SKIRT_BREADTH)
-    )
-    shares = [_blurred(held, breadth) for breadth in (near, far)]
+    near = steps**2 * (HANN_SIGMA**2 - _HANN_SQUARE**2)
+    far = steps * math.sqrt((SKIRT_BREADTH * HANN_SIGMA) ** 2 - _HANN_SQUARE**2)
+    shares = _between_three(held, near), _blurred(held, far)
     for core, broad in zip(powers, skirt, strict=True):
         masked = np.where(there, core, 0)
         np.divide(_blurred(masked, far), shares[1], out=broad)
-        np.divide(_blurred(masked, near), shares[0], out=core)
+        np.divide(_between_three(masked, near), shares[0], out=core)
     return skirt
 
 
@@ -179,4 +179,11 @@ def _share_within(start: Shape, count: Shape, room: Box, step: int, width: int) 
 def _blurred(values: Array, sigma: float) -> Array:
     """Return a Gaussian mean with nothing beyond the faces, never quite 0 where any value is near."""
     blurred: Array = ndimage.gaussian_filter(values, sigma, truncate=3, mode="constant")
-    return np.maximum(blurred, np.float32(1e-6))
+    return np.maximum(blurred, np.float32(_NOTHING))
+
+
+def _between_three(values: Array, variance: float) -> Array:
+    """Return a mean over places and their neighbours along every axis: as broad as a Gaussian that is narrower."""
+    for axis in range(values.ndim):
+        values = ndimage.correlate1d(values, [variance / 2, 1 - variance, variance / 2], axis, mode="constant")
+    return np.maximum(values, np.float32(_NOTHING))
