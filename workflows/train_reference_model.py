@@ -1,7 +1,7 @@
 """The model that ships with emres, from atomic models to its card: data, training, measurement.
 
     python workflows/train_reference_model.py MODELS --real MAPS --to work             # the shipped model
-    python workflows/train_reference_model.py MODELS --to work --count 1 --steps 300   # a smaller one
+    python workflows/train_reference_model.py MODELS --to work --count 1 --steps 300 --few 0   # a smaller one
 
 MODELS holds atomic models and models.tsv (with their sequence families), MAPS real maps and maps.tsv. All of it can be
 stopped and started again at any moment. WORK receives the data set, the model's bundle (WORK/emres-reference: use it
@@ -15,6 +15,8 @@ there is one, training uses it. Disk: 25 MB for each simulated pair of half maps
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import emres
@@ -54,18 +56,21 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--config", type=Path, help="TOML with other settings of the training")
     parser.add_argument("--most", type=int, help="test entries that are measured, at most")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="that simulate and read maps")
     parser.add_argument("--few", type=int, default=4, help="of these, whose maps are also changed and simulated anew")
     options = parser.parse_args()
 
-    dataset = emres.build_dataset(
-        options.to / "set", simulate=options.models, count=options.count, deposits=options.deposits,
-        recipe=options.recipe, targets="fsc",
-    )  # fmt: skip
+    with emres.connect(f"local:{options.workers}") if options.workers > 1 else nullcontext() as client:
+        dataset = emres.build_dataset(
+            options.to / "set", simulate=options.models, count=options.count, deposits=options.deposits,
+            recipe=options.recipe, targets="fsc", client=client,
+        )  # fmt: skip
     for name, reasons in dataset.made["left_out"].items():
         print(f"left out: {name}: {'; '.join(reasons.values())}")
 
     model = options.to / "emres-reference"
     settings = SETTINGS | {"config": options.config, "name": NAME, "version": VERSION, "steps": options.steps}
+    settings["map_readers"] = options.workers
     trained = emres.train(dataset, model, **settings, report=tell)
     print(f"trained: {trained['steps']} steps, {trained['mae']} Å on validation patches")
     note_for_card(model, {"about": ABOUT, "limits": LIMITS})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,17 @@ from emres.errors import UsageError
 if TYPE_CHECKING:
     from emres.model.train import Moment
 
-_OPTIONAL = ("dataset", "to", "architecture", "steps", "batch", "seed", "device", "processes", "threads", "workers")
+_OPTIONAL = (
+    "dataset", "to", "architecture", "steps", "batch", "seed", "device", "processes", "threads", "workers",
+    "map_readers",
+)  # fmt: skip
 
 
 @click.command(context_settings=CONTEXT)
 @click.argument("config", type=PATH, required=False, metavar="[CONFIG.toml]")
 @click.option("--dataset", type=PATH, metavar="DATASET", help="What emres dataset build made.")
 @click.option("--to", type=PATH, metavar="FOLDER", help="The folder of the model.")
-@click.option("--architecture", metavar="NAME", help="compact_unet (the default), legacy_dropout, legacy_batchnorm, …")
+@click.option("--architecture", metavar="NAME", help="conditioned_unet (the default), compact_unet, legacy_dropout, …")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches that are learnt from.  [default: 2000]")
 @click.option("--batch", type=click.IntRange(min=1), help="Patches a batch.  [default: 16]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of everything that is drawn.  [default: 0]")
@@ -34,6 +38,11 @@ _OPTIONAL = ("dataset", "to", "architecture", "steps", "batch", "seed", "device"
 @click.option("--processes", type=click.IntRange(min=1), help="That share every batch.  [default: 1]")
 @click.option("--threads", type=click.IntRange(min=0), help="That cut patches, in each process.  [default: 1]")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that cut patches, in place of threads.")
+@click.option(
+    "--map-readers",
+    type=click.IntRange(min=1),
+    help="That read maps which were never read, before.  [default: one a core]",
+)
 @click.option("--restart", is_flag=True, help="Begin anew; what is in FOLDER is replaced.")
 @on_cluster
 @with_console
@@ -63,11 +72,13 @@ def train(
       emres train --dataset set --to old --architecture legacy_batchnorm --set arguments.filters=32
       torchrun --nproc-per-node 4 -m emres train mine.toml
     """
+    from emres.run.cluster import cores
     from emres.run.train_config import read_training
     from emres.run.train_processes import train_model
 
     given = {name: options[name] for name in _OPTIONAL if options[name] is not None}
     training = read_training(config, {**given, **_settings(settings), "restart": restart})
+    training = replace(training, map_readers=training.map_readers or cores())
     with cluster_of(console, cluster, training.processes) as client, _progress(console) as tell:
         found = train_model(training, tell, client)
     if found is None:  # one of several processes: the first speaks

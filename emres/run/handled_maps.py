@@ -7,7 +7,7 @@ Nothing but their numbers and curves is kept, as of the maps of a data set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,39 +79,64 @@ def handled_maps(
     StoreError, MapError
         If an entry is not what the manifest says.
     """
-    able = [row for row in rows if _AVERAGE in row.densities and not row.lattice]
-    found = []
+    able, found = [row for row in rows if can_be_handled(row)], []
     with KeptFacts(dataset, FILE) as kept:
         for done, row in enumerate(able, 1):
-            found += list(_of_row(dataset, row, cut, count, kept))
+            for key, facts in handled_facts(dataset, row, cut, missing_handled(dataset, row, cut, count, kept.facts)):
+                kept.keep(key, facts)
+            found += list(_of_row(dataset, row, cut, count, kept.facts))
             tell(done, len(able))
     return found
 
 
-def _of_row(dataset: DataSet, row: Row, cut: CutPlan, count: int, kept: KeptFacts) -> Iterator[Handled]:
-    """Yield what became of the average of a row; nothing where no molecule is left to be found."""
-    base, halves = facts_key(dataset, row, _AVERAGE, size_for(row, cut)), None
-    for number in range(count):
-        key = f"{base}/handled-{number}"
-        if key not in kept.facts or not curves_path(dataset, key).exists():
-            halves = halves or _halves(dataset, row)
-            if halves is None:
-                return
-            try:
-                facts, curves, start = _handled(halves, row, cut, number)
-            except MapError:
-                continue
-            kept.keep(key, facts)
-            write_curves(dataset, row, key, curves, facts.spectra.voxel_size, start)
-        yield Handled(row, number, key, kept.facts[key])
+def can_be_handled(row: Row) -> bool:
+    """Whether an entry has half maps, of a volume."""
+    return _AVERAGE in row.densities and not row.lattice
 
 
-def _halves(dataset: DataSet, row: Row) -> HalfMaps | None:
-    """Return the half maps of an entry, its molecule where the target is; None if they are large."""
+def missing_handled(dataset: DataSet, row: Row, cut: CutPlan, count: int, known: Container[str]) -> list[str]:
+    """Return the keys of what became of an average, as far as their numbers, or curves, are not known."""
+    if check_row(dataset, row).grid(row.target).voxels > _MOST_VOXELS:
+        return []
+    keys = _keys(dataset, row, cut, count)
+    return [key for key in keys if key not in known or not curves_path(dataset, key).exists()]
+
+
+def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str]) -> Iterator[tuple[str, MapFacts]]:
+    """Yield the numbers of what became of an average, and write the curves; nothing where no molecule is left to find.
+
+    Raises
+    ------
+    StoreError, MapError
+        If the entry is not what the manifest says, or curves cannot be written.
+    """
+    halves = _halves(dataset, row) if keys else None
+    for key in keys:
+        assert halves is not None
+        try:
+            facts, curves, start = _handled(halves, row, cut, int(key.rsplit("-", 1)[1]))
+        except MapError:
+            continue
+        write_curves(dataset, row, key, curves, facts.spectra.voxel_size, start)
+        yield key, facts
+
+
+def _keys(dataset: DataSet, row: Row, cut: CutPlan, count: int) -> list[str]:
+    base = facts_key(dataset, row, _AVERAGE, size_for(row, cut))
+    return [f"{base}/handled-{number}" for number in range(count)]
+
+
+def _of_row(dataset: DataSet, row: Row, cut: CutPlan, count: int, facts: Mapping[str, MapFacts]) -> Iterator[Handled]:
+    """Yield what became of the average of a row, as far as it is known."""
+    for number, key in enumerate(_keys(dataset, row, cut, count)):
+        if key in facts and curves_path(dataset, key).exists():
+            yield Handled(row, number, key, facts[key])
+
+
+def _halves(dataset: DataSet, row: Row) -> HalfMaps:
+    """Return the half maps of an entry, its molecule where the target is."""
     group = check_row(dataset, row)
     grid = group.grid(row.target)
-    if grid.voxels > _MOST_VOXELS:
-        return None
     one, other = (np.asarray(group.array(kind)[:], dtype=np.float32) for kind in HALF_MAPS)
     return HalfMaps(one, other, np.asarray(group.array(row.target)[:]) > 0, grid, Recipe())
 

@@ -46,8 +46,8 @@ def train(
     report : callable
         ``report(name, stage, done, total)``; by default a progress bar in a notebook, and nothing elsewhere.
     **settings
-        ``steps``, ``batch``, ``seed``, ``architecture``, ``learning_rate``, ``processes``, ``device``, …: the fields of
-        :class:`emres.model.train_plan.TrainPlan` and :class:`emres.run.train_config.Training`.
+        ``steps``, ``batch``, ``seed``, ``architecture``, ``learning_rate``, ``processes``, ``map_readers``, …: the
+        fields of :class:`emres.model.train_plan.TrainPlan` and :class:`emres.run.train_config.Training`.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def train(
     with told_by(report, 1, "models") as tell:
 
         def told(moment: Moment) -> None:
-            tell(training.to.name, "train", moment.step, moment.steps)
+            tell(training.to.name, "train" if moment.what == "steps" else moment.what, moment.step, moment.steps)
 
         return train_model(training, told, client) or {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -168,16 +168,43 @@ def gather_facts(
     """
     with KeptFacts(dataset) as kept:
         for row in rows:
-            check_row(dataset, row)
-            size = size_for(row, cut)
-            for density in row.densities:
-                key = facts_key(dataset, row, density, size)
-                if key not in kept.facts or not (row.lattice or curves_path(dataset, key).exists()):
-                    if report is not None:
-                        report(row.entry)
-                    facts, curves = take_facts(dataset, row, density, size)
+            if missing := missing_facts(dataset, row, cut, kept.facts):
+                if report is not None:
+                    report(row.entry)
+                for key, facts in taken_facts(dataset, row, cut, missing):
                     kept.keep(key, facts)
-                    if curves is not None:
-                        with suppress(OSError, EmresError):  # a place that cannot be written is read all the same
-                            write_curves(dataset, row, key, curves, facts.spectra.voxel_size)
         return kept.facts
+
+
+def missing_facts(dataset: DataSet, row: Row, cut: CutPlan | None, known: Container[str]) -> list[str]:
+    """Return the keys of those maps of an entry whose numbers, or curves, are not known.
+
+    Raises
+    ------
+    StoreError, MapError
+        If the entry is not what the manifest says.
+    """
+    check_row(dataset, row)
+    keys = [facts_key(dataset, row, density, size_for(row, cut)) for density in row.densities]
+    return [key for key in keys if key not in known or not (row.lattice or curves_path(dataset, key).exists())]
+
+
+def taken_facts(
+    dataset: DataSet, row: Row, cut: CutPlan | None, keys: Container[str]
+) -> Iterator[tuple[str, MapFacts]]:
+    """Yield the numbers of those maps of an entry that have these keys, and write their curves.
+
+    Raises
+    ------
+    StoreError, MapError
+        As :func:`missing_facts`, and if there is no molecule in a map.
+    """
+    size = size_for(row, cut)
+    for density in row.densities:
+        key = facts_key(dataset, row, density, size)
+        if key in keys:
+            facts, curves = take_facts(dataset, row, density, size)
+            if curves is not None:
+                with suppress(OSError, EmresError):  # a place that cannot be written is read all the same
+                    write_curves(dataset, row, key, curves, facts.spectra.voxel_size)
+            yield key, facts

@@ -12,6 +12,8 @@ from emres.errors import UsageError
 from emres.model.plan_values import check_known, plan_from
 from emres.model.train_plan import TrainPlan
 
+_COUNTS = ("processes", "threads", "workers", "map_readers")
+
 
 @dataclass(frozen=True)
 class Training:
@@ -30,6 +32,8 @@ class Training:
         That share every batch.
     threads, workers : int
         That cut patches ahead, in each process: threads of it, or if there are any, processes beside it.
+    map_readers : int
+        Processes that read maps which were never read, before the training begins; with none, this one does.
     restart : bool
         Begin anew, whatever is in the folder.
     """
@@ -41,11 +45,12 @@ class Training:
     processes: int = 1
     threads: int = 1
     workers: int = 0
+    map_readers: int = 0
     restart: bool = False
 
     def __post_init__(self) -> None:
-        if self.processes < 1 or min(self.threads, self.workers) < 0:
-            got = f"{self.processes} processes, {self.threads} threads, {self.workers} workers"
+        if self.processes < 1 or min(self.threads, self.workers, self.map_readers) < 0:
+            got = ", ".join(f"{getattr(self, name)} {name}" for name in _COUNTS)
             raise UsageError("a training cannot be carried out like this", got=got)
         self.plan.check_shares(self.processes)
 
@@ -77,7 +82,7 @@ def read_training(path: Path | None, given: Mapping[str, Any]) -> Training:
         check_known(name, known, str(path))
     for name in {"dataset", "to"} & set(values):
         values[name] = Path(path or ".").parent / str(values[name])
-    for name in {"processes", "threads", "workers"} & set(values):
+    for name in set(_COUNTS) & set(values):
         if type(values[name]) is not int:
             raise UsageError(f"{path} has a wrong {name}", got=repr(values[name]), expected="a whole number")
     # The architecture first: what it wants is what the rest is held against.

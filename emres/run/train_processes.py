@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from emres.errors import EmresError, UsageError
+from emres.errors import EmresError
 from emres.run.cluster import cores
+from emres.run.read_ahead import read_ahead
 from emres.run.train import Tell, train_rank
 from emres.run.train_config import Training
+from emres.run.train_meeting import connected, device_of
 
 if TYPE_CHECKING:
-    import torch
     from distributed import Client
 
-    from emres.model.ranks import Ranks
     from emres.model.train import Moment
-
-TOPIC = "emres-train"
-
-_TIMEOUT = timedelta(minutes=30)  # that processes wait for each other: the first reads maps that were never read
 
 
 def no_tell(moment: Moment) -> None:
@@ -57,9 +50,15 @@ def train_model(training: Training, tell: Tell = no_tell, client: Client | None 
     EmresError
         See :func:`emres.run.train.train_rank`.
     """
+    torchrun = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+    if not torchrun or os.environ["RANK"] == "0":
+        plan = training.plan.settled()
+        read_ahead(training.dataset, plan, tell, processes=training.map_readers, client=client)
     if client is not None:
-        return _on_cluster(training, client, tell)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        from emres.run.train_cluster import train_on_cluster
+
+        return train_on_cluster(training, client, tell)
+    if torchrun:
         return _under_torchrun(training, tell)
     if training.processes > 1:
         return _beside(training, tell)
@@ -68,33 +67,10 @@ def train_model(training: Training, tell: Tell = no_tell, client: Client | None 
     return train_rank(training, Ranks(device=device_of(training.device)), tell)
 
 
-def device_of(name: str, rank: int = 0) -> torch.device:
-    """Return the device of a process: of several GPUs each process takes one.
-
-    Raises
-    ------
-    UsageError
-        If there is no such device.
-    """
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError("unknown device", got=name, expected="auto, cpu or cuda") from error
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
-        raise UsageError(f"there is no {name} here", cure="use --device cpu")
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", rank % torch.cuda.device_count())
-    return device
-
-
 def _under_torchrun(training: Training, tell: Tell) -> dict[str, Any] | None:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     device = device_of(training.device, int(os.environ.get("LOCAL_RANK", rank)))
-    with _connected("env://", rank, size, device) as ranks:
+    with connected("env://", rank, size, device) as ranks:
         found = train_rank(training, ranks, tell)
     return found if rank == 0 else None
 
@@ -112,7 +88,7 @@ def _beside(training: Training, tell: Tell) -> dict[str, Any]:
         try:
             for other in others:  # one that died on the way would be waited for in vain
                 other.await_ready()
-            with _connected(meeting, 0, size, device_of(training.device)) as ranks:
+            with connected(meeting, 0, size, device_of(training.device)) as ranks:
                 found = train_rank(training, ranks, tell)
             done = True
             return found
@@ -177,7 +153,7 @@ def _take_part(training: Training, rank: int, meeting: str, threads: int, line: 
     threading.Thread(target=_end_with_the_first, args=(line,), daemon=True).start()
     line.send(None)
     try:
-        with _connected(meeting, rank, training.processes, device_of(training.device, rank)) as ranks:
+        with connected(meeting, rank, training.processes, device_of(training.device, rank)) as ranks:
             train_rank(training, ranks, no_tell)
     except EmresError as error:
         line.send(error)
@@ -204,97 +180,3 @@ def _reason(others: Sequence[_Other]) -> EmresError:
         cure="look for what killed it, memory most often; the same command goes on from the last checkpoint",
     )
     return next((error for error in said if error is not None), gone)
-
-
-@contextmanager
-def _connected(meeting: str, rank: int, size: int, device: torch.device) -> Iterator[Ranks]:
-    """Connect the processes, and part from them afterwards."""
-    import torch
-    import torch.distributed as dist
-
-    from emres.model.ranks import Ranks
-
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=_TIMEOUT)
-    try:
-        yield Ranks(rank, size, device)
-    finally:
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
-
-
-def _on_cluster(training: Training, client: Client, tell: Tell) -> dict[str, Any]:
-    """Train with one process on each of some workers, which see the same files as this one."""
-    from emres.run.cluster_owned import all_workers
-
-    workers = all_workers(client)
-    size = training.processes if training.processes > 1 else len(workers)
-    if len(workers) < size:
-        raise UsageError("the cluster is too small", got=f"{len(workers)} workers", expected=f"{size} processes")
-    away = replace(training, dataset=training.dataset.resolve(), to=training.to.resolve(), processes=size)
-    address = client.submit(_free_address, workers=workers[:1], pure=False).result()
-    client.subscribe_topic(TOPIC, lambda event: _pass_on(event, tell))
-    try:
-        tasks = [
-            client.submit(
-                _rank_on_worker, away, rank, address, workers=[worker], pure=False, retries=0, allow_other_workers=False
-            )
-            for rank, worker in zip(range(size), workers, strict=False)
-        ]
-        return _first_of(tasks)
-    finally:
-        client.unsubscribe_topic(TOPIC)
-
-
-def _first_of(tasks: list[Any]) -> dict[str, Any]:
-    """Return what the first process found; what one of them says is wrong comes before that others lost it."""
-    from distributed import as_completed
-
-    errors = []
-    for task in as_completed(tasks):
-        if task.status != "finished":
-            errors.append(task.exception())
-            break
-    if errors:
-        # The others notice within moments that one is gone; whose worker is gone, never.
-        with suppress(TimeoutError):
-            errors += [task.exception(timeout=5) for task in tasks if task.status != "finished"]
-        known = next((error for error in errors if isinstance(error, EmresError)), None)
-        cause = f"{type(errors[0]).__name__}: {errors[0]}"
-        raise known or EmresError(
-            "a process of the training is gone", got=cause, cure="the same command goes on from the last checkpoint"
-        )
-    found: dict[str, Any] = tasks[0].result()
-    return found
-
-
-def _pass_on(event: tuple[float, Any], tell: Tell) -> None:
-    from emres.model.train import Moment
-
-    tell(Moment(**event[1]["moment"]))
-
-
-def _free_address() -> str:
-    """Return an address of this worker that nobody uses."""
-    from distributed import get_worker
-
-    host = get_worker().address.split("://")[-1].rsplit(":", 1)[0]
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return f"tcp://{host}:{probe.getsockname()[1]}"
-
-
-def _rank_on_worker(training: Training, rank: int, address: str) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from distributed import get_worker
-
-    worker = get_worker()
-
-    def tell(moment: Moment) -> None:
-        worker.log_event(TOPIC, {"moment": asdict(moment)})
-
-    with _connected(address, rank, training.processes, device_of(training.device, rank)) as ranks:
-        return train_rank(training, ranks, tell)

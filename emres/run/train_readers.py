@@ -159,8 +159,7 @@ def handled_examples(stream: PatchStream, maps: list[WholeMap], count: int, tell
     """
     opener = stream.opener
     assert isinstance(opener, DataSetOpener)
-    whole = {one.key.rsplit("/", 2)[0]: one for one in maps}  # by store and entry: names are no keys over stores
-    rows = [row for row in opener.rows if _place(row) in whole]
+    whole, rows = _by_place(maps), rows_of_maps(stream, maps)
 
     def told(done: int, of: int) -> None:
         tell(Moment(done, of, 0.0, 0.0, what="maps handled"))
@@ -173,6 +172,17 @@ def handled_examples(stream: PatchStream, maps: list[WholeMap], count: int, tell
             finest = _FINEST_VOXELS * (one.facts.spectra.sampling or 0.0)
             found.append(_handled(whole[_place(one.row)], one, max(float(np.median(known)), finest), finest))
     return found
+
+
+def rows_of_maps(stream: PatchStream, maps: list[WholeMap]) -> list[Row]:
+    """Return the rows of the entries that some maps are of."""
+    whole = _by_place(maps)
+    return [row for row in stream.opener.rows if isinstance(row, Row) and _place(row) in whole]
+
+
+def _by_place(maps: list[WholeMap]) -> dict[str, WholeMap]:
+    """Return a map of each entry, by store and entry: names are no keys over stores."""
+    return {one.key.rsplit("/", 2)[0]: one for one in maps}
 
 
 def _place(row: Row) -> str:

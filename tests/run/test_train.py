@@ -149,7 +149,7 @@ def test_a_conditioned_net_is_calibrated_and_knows_what_it_was_trained_on(kept: 
     assert contract.familiar["limit"] > 0
     assert bundle.net.film.surety.abs().max() > 0
     assert contract.spread_factor == pytest.approx(1, abs=0.2)  # kinds of maps have their own
-    assert list(dict.fromkeys(moment.what for moment in moments)) == [
+    assert [what for what in dict.fromkeys(moment.what for moment in moments) if what != "numbers of maps"] == [
         "maps handled",
         "levels",
         "places",

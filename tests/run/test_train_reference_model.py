@@ -35,7 +35,8 @@ ABLATIONS = WORKFLOW.with_name("ablate_levels.py")
 
 def run(work: Path, models: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     command = [str(models), "--to", str(work), "--recipe", "plain", "--count", "1", "--deposits", "2", "--steps", "3"]
-    monkeypatch.setattr(sys, "argv", ["train", *command, "--config", str(config), "--most", "1", "--few", "0"])
+    command += ["--config", str(config), "--most", "1", "--few", "0", "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", ["train", *command])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(WORKFLOW), run_name="__main__")
     return int(ended.value.code or 0)
