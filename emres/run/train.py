@@ -70,13 +70,7 @@ def train_rank(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
 
 
 def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
-    dataset = read_dataset(training.dataset)
-    plan = settled_plan(training.plan, ranks.device)
-    about = {
-        "plan": plan.record(),
-        "dataset": {"name": dataset.folder.name, "rows": len(dataset.rows), "hash": dataset_hash(dataset)},
-    }
-    found = _checkpoint(training, plan, about)
+    dataset, plan, about, found = begun(training, ranks.device)
     stream = training_stream(dataset, plan)
     tell = tell if ranks.first else _silent
     state, contract = _begin(training, plan, dataset, stream, found, ranks, tell)
@@ -104,6 +98,24 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
         write_model(training, replace(contract, training=known, spread_factor=factor, familiar=like), state)
     ranks.agreed()
     return _facts(training, state, contract, resumed, validation)
+
+
+def begun(training: Training, device: torch.device) -> tuple[DataSet, TrainPlan, dict[str, Any], Checkpoint | None]:
+    """Return what a training is of, its plan with nothing left open, both as they are recorded, and how far it came.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds another training, or the plan does not fit the architecture.
+    StoreError
+        If the data set cannot be read.
+    """
+    dataset, plan = read_dataset(training.dataset), settled_plan(training.plan, device)
+    about = {
+        "plan": plan.record(),
+        "dataset": {"name": dataset.folder.name, "rows": len(dataset.rows), "hash": dataset_hash(dataset)},
+    }
+    return dataset, plan, about, _checkpoint(training, plan, about)
 
 
 def _silent(moment: Moment) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emres.errors import EmresError
 from emres.run.cluster import cores
 from emres.run.read_ahead import read_ahead
-from emres.run.train import Tell, train_rank
+from emres.run.train import Tell, begun, train_rank
 from emres.run.train_config import Training
 from emres.run.train_meeting import connected, device_of
 
@@ -52,6 +52,8 @@ def train_model(training: Training, tell: Tell = no_tell, client: Client | None 
     """
     torchrun = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
     if not torchrun or os.environ["RANK"] == "0":
+        if client is None:  # that the folder holds another training is told before what takes long
+            begun(training, device_of(training.device))
         plan = training.plan.settled()
         read_ahead(training.dataset, plan, tell, processes=training.map_readers, client=client)
     if client is not None:

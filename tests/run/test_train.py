@@ -355,6 +355,12 @@ def test_a_changed_plan_is_refused_by_name(kept: DataSet, calm: Path) -> None:
     assert {name: (calm / name).read_bytes() for name in files(calm)} == before
 
 
+def test_it_is_refused_before_any_map_is_read(kept: DataSet, calm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emres.run.train_processes.read_ahead", None)
+    with pytest.raises(UsageError, match=r"other settings: got voxel_size 1.5, not 1.6"):
+        trained(kept, calm, voxel_size=1.6)
+
+
 def test_a_data_set_that_changed_is_refused(tmp_path: Path) -> None:
     dataset = toy_dataset(tmp_path / "set", 2)
     trained(dataset, tmp_path / "net", steps=1)
