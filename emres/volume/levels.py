@@ -13,6 +13,8 @@ from emres.volume.resample import apply_matrices
 
 Array = np.ndarray[Any, Any]
 
+_REACH = 2  # of the interpolation, in values
+
 
 @dataclass(frozen=True, eq=False)
 class Levels:
@@ -43,7 +45,7 @@ class Levels:
         return mine == theirs and np.array_equal(self.values, other.values)
 
     def pattern(self, starts: Sequence[float], shape: Shape) -> Array:
-        """Return how far the voxels of a box, from any place in a volume on, are from the median: linear between.
+        """Return how far the voxels of a box, from any place in a volume on, are from the median: cubic between.
 
         Parameters
         ----------
@@ -64,5 +66,15 @@ class Levels:
 
 
 def _interpolation(n: int, m: int, start: float, step: int) -> Array:
+    """Return what takes ``m`` values, so many voxels apart, to ``n`` voxels: (n, m).
+
+    Cubic convolution (Keys, IEEE Trans. ASSP 29, 1981) goes through the values, as straight lines do, and leaves a
+    maximum between them its height. What is nearest goes on beyond the first and the last.
+    """
     at = np.clip((start + np.arange(n)) / step, 0, m - 1)
-    return np.asarray(np.maximum(1 - np.abs(at[:, None] - np.arange(m)), 0), dtype=np.float32)
+    apart = np.abs(at[:, None] - np.arange(-_REACH, m + _REACH))
+    near, far = (1.5 * apart - 2.5) * apart**2 + 1, ((-0.5 * apart + 2.5) * apart - 4) * apart + 2
+    weights = np.where(apart < 1, near, np.where(apart < _REACH, far, 0))
+    weights[:, _REACH] += weights[:, :_REACH].sum(axis=1)
+    weights[:, -_REACH - 1] += weights[:, -_REACH:].sum(axis=1)
+    return np.asarray(weights[:, _REACH:-_REACH], dtype=np.float32)

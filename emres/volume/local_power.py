@@ -24,9 +24,7 @@ from emres.volume.window_power import frequencies, taper
 Array = np.ndarray[Any, Any]
 
 _HANN_SQUARE = 0.1414  # standard deviation, in widths of a window, of the square of a Hann taper, which weighs power
-# Windows begin so often within one width: three times, and their squared tapers add up to a constant; more often where
-# that leaves few of them, as a small molecule is read the better the closer its places lie (by 4 % of the error).
-_STEPS, _MOST_STEPS, _FEW = 3, 6, 2**11
+_STEPS = 4  # windows begin so often within one width: their squared tapers add up to a constant
 _PLACES = 2**19  # windows at most, about: memory
 _NEAR = 0.9  # widths of a window from the molecule: what lies farther hardly tells
 _SECTIONS, _ROWS = 8, 16  # of places that are looked up at one go: memory
@@ -99,8 +97,8 @@ def local_power(read: Read, needed: Read, cells: Array, room: Box, width: int, e
     found = bounding_box(cells)
     assert found is not None
     molecule = found.scaled(CELL)
-    wanted = molecule.grown(int(_NEAR * width))  # wherever the box ends: of a map that is padded places are the same
-    region, step = wanted.shared(room), _step(math.prod(wanted.shape), width)
+    region = molecule.grown(int(_NEAR * width)).shared(room)
+    step = max(width // _STEPS, round((math.prod(region.shape) / _PLACES) ** (1 / 3)))
     start, count = _lattice(molecule, region, step)
     distance = ndimage.distance_transform_edt(~np.pad(cells, 1)) * CELL
     near = _at_cells(distance, start, count, step, pad=1) <= _NEAR * width
@@ -110,12 +108,6 @@ def local_power(read: Read, needed: Read, cells: Array, room: Box, width: int, e
     beside, there = _at_cells(cells, start, count, step) >= _HALF, near & (share > _WITHIN)
     inside = _at_places(needed, beside, start, step)
     return LocalPower(powers, _smoothed(powers, there, width / step), there, beside, inside, start, step, width)
-
-
-def _step(voxels: int, width: int) -> int:
-    """Return the voxels from one place to the next, in a box of so many."""
-    few, most = (round(math.cbrt(voxels / count)) for count in (_FEW, _PLACES))
-    return max(min(max(width // _MOST_STEPS, few), width // _STEPS), most)
 
 
 def _at_places(needed: Read, asked: Array, start: Shape, step: int) -> Array:
