@@ -76,13 +76,14 @@ def test_levels_are_what_is_known_at_the_places_and_their_median_elsewhere(densi
 
 
 def test_every_voxel_of_the_molecule_lies_between_known_places(density: np.ndarray, ball: np.ndarray) -> None:
-    """So that what stands elsewhere never tells on it."""
+    """What stands elsewhere hardly tells on it: a cubic leans a little on the place behind the nearest."""
     curves = curves_of(density, ball)
     known = curves.levels(np.zeros(len(curves.values), dtype=np.float32))
     unknown = np.ones(known.values.shape, dtype=np.float32)
     unknown[tuple(curves.places.T)] = 0
     told = type(known)(unknown, known.start, known.step, 0.0).pattern((0, 0, 0), ball.shape)
-    assert told[ball].max() == 0
+    assert np.abs(told[ball]).max() < 0.01
+    assert (told[ball] == 0).mean() > 0.9
 
 
 def test_places_in_the_molecule_are_those_with_half_of_their_voxels_in_it(density, ball: np.ndarray) -> None:
