@@ -15,12 +15,12 @@ there is one, training uses it. Disk: 25 MB for each simulated pair of half maps
 from __future__ import annotations
 
 import argparse
-import os
 from contextlib import nullcontext
 from pathlib import Path
 
 import emres
 from emres.run.card import note_for_card
+from emres.run.cluster import cores
 
 NAME, VERSION = "emres-small", "0.96"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--config", type=Path, help="TOML with other settings of the training")
     parser.add_argument("--most", type=int, help="test entries that are measured, at most")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="that simulate and read maps")
+    parser.add_argument("--workers", type=int, default=cores(), help="that simulate and read maps")
     parser.add_argument("--few", type=int, default=4, help="of these, whose maps are also changed and simulated anew")
     options = parser.parse_args()
 

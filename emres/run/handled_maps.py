@@ -7,7 +7,7 @@ Nothing but their numbers and curves is kept, as of the maps of a data set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,9 +82,11 @@ def handled_maps(
     able, found = [row for row in rows if can_be_handled(row)], []
     with KeptFacts(dataset, FILE) as kept:
         for done, row in enumerate(able, 1):
-            for key, facts in handled_facts(dataset, row, cut, missing_handled(dataset, row, cut, count, kept.facts)):
+            keys = _keys(dataset, row, cut, count)
+            for key, facts in handled_facts(dataset, row, cut, _missing(dataset, keys, kept.facts)):
                 kept.keep(key, facts)
-            found += list(_of_row(dataset, row, cut, count, kept.facts))
+            gone = _missing(dataset, keys, kept.facts)  # where no molecule was left to be found
+            found += [Handled(row, k, key, kept.facts[key]) for k, key in enumerate(keys) if key not in gone]
             tell(done, len(able))
     return found
 
@@ -96,10 +98,7 @@ def can_be_handled(row: Row) -> bool:
 
 def missing_handled(dataset: DataSet, row: Row, cut: CutPlan, count: int, known: Container[str]) -> list[str]:
     """Return the keys of what became of an average, as far as their numbers, or curves, are not known."""
-    if check_row(dataset, row).grid(row.target).voxels > _MOST_VOXELS:
-        return []
-    keys = _keys(dataset, row, cut, count)
-    return [key for key in keys if key not in known or not curves_path(dataset, key).exists()]
+    return _missing(dataset, _keys(dataset, row, cut, count), known)
 
 
 def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str]) -> Iterator[tuple[str, MapFacts]]:
@@ -110,9 +109,10 @@ def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str
     StoreError, MapError
         If the entry is not what the manifest says, or curves cannot be written.
     """
-    halves = _halves(dataset, row) if keys else None
+    if not keys:
+        return
+    halves = _halves(dataset, row)
     for key in keys:
-        assert halves is not None
         try:
             facts, curves, start = _handled(halves, row, cut, int(key.rsplit("-", 1)[1]))
         except MapError:
@@ -122,15 +122,15 @@ def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str
 
 
 def _keys(dataset: DataSet, row: Row, cut: CutPlan, count: int) -> list[str]:
+    """Return the keys of what becomes of the average of a row; none if it is large."""
+    if check_row(dataset, row).grid(row.target).voxels > _MOST_VOXELS:
+        return []
     base = facts_key(dataset, row, _AVERAGE, size_for(row, cut))
     return [f"{base}/handled-{number}" for number in range(count)]
 
 
-def _of_row(dataset: DataSet, row: Row, cut: CutPlan, count: int, facts: Mapping[str, MapFacts]) -> Iterator[Handled]:
-    """Yield what became of the average of a row, as far as it is known."""
-    for number, key in enumerate(_keys(dataset, row, cut, count)):
-        if key in facts and curves_path(dataset, key).exists():
-            yield Handled(row, number, key, facts[key])
+def _missing(dataset: DataSet, keys: list[str], known: Container[str]) -> list[str]:
+    return [key for key in keys if key not in known or not curves_path(dataset, key).exists()]
 
 
 def _halves(dataset: DataSet, row: Row) -> HalfMaps:

@@ -94,22 +94,21 @@ def read_ahead(folder: Path, plan: TrainPlan, tell: Tell, *, processes: int = 1,
     rows = [row for split in ("train", "validation") for row in dataset.side(split)]
     with KeptFacts(dataset) as kept:
         found = [(row, missing_facts(dataset, row, cut, kept.facts)) for row in rows]
-        _read(_entries(dataset, cut, found, handled=False), kept, tell, processes, client)
+        _read(_entries(dataset, cut, found, handled=False), "numbers of maps", kept, tell, processes, client)
     if not getattr(ARCHITECTURES.get(plan.kind.architecture), "patterned", False) or not plan.handled:
         return
     stream = training_stream(dataset, plan)
     with KeptFacts(dataset, HANDLED) as kept:
         able = [row for row in rows_of_maps(stream, level_maps(stream)) if can_be_handled(row)]
         found = [(row, missing_handled(dataset, row, cut, plan.handled, kept.facts)) for row in able]
-        _read(_entries(dataset, cut, found, handled=True), kept, tell, processes, client)
+        _read(_entries(dataset, cut, found, handled=True), "maps handled", kept, tell, processes, client)
 
 
 def _entries(dataset: DataSet, cut: CutPlan, found: Sequence[tuple[Row, list[str]]], *, handled: bool) -> list[_Entry]:
     return [_Entry(replace(dataset, rows=(row,), made={}), cut, tuple(keys), handled) for row, keys in found if keys]
 
 
-def _read(entries: list[_Entry], kept: KeptFacts, tell: Tell, processes: int, client: Client | None) -> None:
-    what = "maps handled" if entries and entries[0].handled else "numbers of maps"
+def _read(entries: list[_Entry], what: str, kept: KeptFacts, tell: Tell, processes: int, client: Client | None) -> None:
     with _readers(entries, processes, client) as results:
         for done, found in enumerate(results, 1):
             for key, facts in found:
