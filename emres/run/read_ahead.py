@@ -33,6 +33,7 @@ Tell = Callable[[Moment], None]
 Found = list[tuple[str, MapFacts]]
 
 _FEW = 8  # entries that one process has read before others have started
+_ROOM = 3 * 2**30  # bytes that a process may take: the arrays of a map, and half maps
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,13 @@ def _read(entries: list[_Entry], what: str, kept: KeptFacts, tell: Tell, process
 @contextmanager
 def _readers(entries: list[_Entry], processes: int, client: Client | None) -> Iterator[Iterator[Found]]:
     """Yield what is found of each entry, read by workers: those of a client, or of this machine; or here."""
+    from emres.run.cluster import connect, free_memory
+
+    count = min(processes, len(entries), free_memory() // _ROOM)
     if client is not None:
         yield _on_workers(client, entries)
-    elif processes > 1 and len(entries) > _FEW:
-        from emres.run.cluster import connect
-
-        with connect(f"local:{min(processes, len(entries))}") as own:
+    elif count > 1 and len(entries) > _FEW:
+        with connect(f"local:{count}") as own:
             yield _on_workers(own, entries)
     else:
         yield (entry.read() for entry in entries)

@@ -97,6 +97,13 @@ def test_few_maps_are_worth_no_processes(fresh: DataSet, monkeypatch: pytest.Mon
     assert read(fresh, processes=8)
 
 
+def test_no_more_processes_read_than_the_memory_holds(fresh: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_ahead, "_FEW", 0)
+    monkeypatch.setattr("emres.run.cluster.free_memory", lambda: read_ahead._ROOM)
+    monkeypatch.setattr("emres.run.cluster.connect", None)
+    assert read(fresh, processes=8)
+
+
 def test_nets_that_read_no_places_need_no_handled_maps(fresh: DataSet) -> None:
     plan = TrainPlan("compact_unet", side=16, voxel_size=1.5).settled()
     assert {one.what for one in read(fresh, plan)} == {"numbers of maps"}
