@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emres.archive.disk import disk_errors, move_into_place
+from emres.archive.disk import disk_errors, move_into_place, replaced_file
 from emres.archive.mrc_write import SLAB, write_mrc
 from emres.errors import UsageError
 from emres.run.export import FILLED_LABEL, filled_volume, path_for
@@ -123,12 +123,8 @@ def _json(shown: Shown, path: Path, level: float | None, palette: str) -> Writte
         return (shown.resolution.isel(z=slice(start, start + SLAB)).values for start in starts)
 
     text = json.dumps(histogram(slabs))
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replaced_file(path) as part:
         part.write_text(f"{text}\n", encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return Written(path)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emres.archive.disk import disk_errors
+from emres.archive.disk import disk_errors, replaced_file
 from emres.archive.fsc_xml import fsc_xml
 from emres.archive.mrc import read_mrc
 from emres.errors import MapError, UsageError
@@ -179,9 +179,5 @@ def write_fsc(report: FscReport, prefix: Path, *, overwrite: bool = False) -> di
 
 
 def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replaced_file(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emres.archive.disk import disk_errors
+from emres.archive.disk import replaced_file
 from emres.errors import EmresError, UsageError
 from emres.run.estimate import HALF_MAPS
 from emres.run.outcome import Report, no_report
@@ -122,14 +122,8 @@ def _factor_for(box: Box, results: int) -> int:
 
 
 def _write(path: Path, page: str) -> None:
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_text(page, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    with replaced_file(path) as part:
+        part.write_text(page, encoding="utf-8")
 
 
 def _said(found: ReportSource, tell: Tell) -> dict[str, Any]:
