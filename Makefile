@@ -7,8 +7,9 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/emres demo --to demo
 
+# Two processes, one thread each: much of the time goes to programs that start. The tests of a file stay together.
 test: .venv/ready check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/ready
 	$(BIN)/ruff check emres tests benchmarks workflows

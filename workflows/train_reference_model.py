@@ -8,8 +8,9 @@ stopped and started again at any moment. WORK receives the data set, the model's
 by --model) and its evaluation; every number of the card is measured here. Seeds are fixed: the same command on the same
 machine gives the same weights.
 
-What it takes on two CPU cores with the default settings is in the card of the shipped model. No GPU is needed; where
-there is one, training uses it. Disk: 25 MB for each simulated pair of half maps.
+What it takes on two CPU cores with the default settings is in the card of the shipped model; the smaller one, all in
+all, 30 minutes (2026-11-30), and it is off by 0.36 Å on the averages of its 29 held-out pairs, 0.31 if it is told the
+resolution. No GPU is needed; where there is one, training uses it. Disk: 25 MB for each simulated pair of half maps.
 """
 
 from __future__ import annotations
