@@ -118,6 +118,7 @@ def test_noise_in_a_particles_sphere_is_no_molecule(radius: float) -> None:
     assert overlap(found, ball > 0) > 0.6
 
 
+@needs_data
 @pytest.mark.parametrize("entry", REAL)
 def test_the_molecule_is_found_in_real_maps(entry: str) -> None:
     volume = read_mrc(DATA / f"maps/{entry}.map.gz")
