@@ -1,15 +1,16 @@
 # Two commands on a fresh machine with Python >= 3.11:  make demo   and   make test
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes, one thread each: much of the time goes to programs that start. The tests of a file stay together.
+IN_TWO := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test check bench long oldest docs clean
 
 demo: .venv/ready
 	$(BIN)/emres demo --to demo
 
-# Two processes, one thread each: much of the time goes to programs that start. The tests of a file stay together.
 test: .venv/ready check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_TWO)
 
 check: .venv/ready
 	$(BIN)/ruff check emres tests benchmarks workflows
@@ -32,12 +33,12 @@ OLDEST_TESTS ?= tests/test_oldest.py tests/volume tests/archive/test_store.py te
 	tests/run/test_batch_table.py tests/view/test_accessor.py tests/view/test_surface.py tests/cli/test_commands.py
 
 oldest: .venv-oldest/ready
-	EMRES_OLDEST=1 .venv-oldest/bin/python -m pytest -p no:cacheprovider $(OLDEST_TESTS)
+	EMRES_OLDEST=1 OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -p no:cacheprovider $(IN_TWO) $(OLDEST_TESTS)
 
 .venv-oldest/ready: pyproject.toml constraints.txt constraints-oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt $(OLDEST_TORCH) \
-		--editable ".[hdf5,slurm,table]" pytest pytest-timeout hypothesis ome-zarr-models periodictable
+		--editable ".[hdf5,slurm,table]" pytest pytest-timeout pytest-xdist hypothesis ome-zarr-models periodictable
 	touch $@
 
 # The site, in build/site: a warning is an error.
