@@ -10,9 +10,10 @@ import numpy as np
 
 from emres.errors import EmresError, MapError
 from emres.run.evaluate_model import Predict
+from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.density import robust_statistics
-from emres.volume.grid import Grid, Triple, make_volume
+from emres.volume.grid import Grid, Triple, as_shape, make_volume
 from emres.volume.masking import soft_edge
 from emres.volume.resample import apply_matrices, fourier_resample, resampling_matrices
 
@@ -176,32 +177,30 @@ def _turned(density: Array, grid: Grid, axes: tuple[int, int]) -> Change:
     )  # fmt: skip
 
 
-def _molecule(inside: Array, grid: Grid) -> tuple[slice, ...]:
+def _molecule(inside: Array, grid: Grid) -> Box:
     box = bounding_box(inside)
     assert box is not None  # the caller has seen a voxel
     margin = [round(_MARGIN / size) for size in grid.voxel_size]
-    spans = zip(box.start, box.stop, margin, inside.shape, strict=True)
-    return tuple(slice(max(0, a - m), min(n, b + m)) for a, b, m, n in spans)
+    start = as_shape(a - m for a, m in zip(box.start, margin, strict=True))
+    stop = as_shape(b + m for b, m in zip(box.stop, margin, strict=True))
+    return Box(start, stop).clipped(grid.shape)
 
 
-def _half(inside: Array) -> tuple[slice, ...]:
+def _half(inside: Array) -> Box:
     """Return the box up to the middle of the molecule along its longest axis."""
     where = np.argwhere(inside)
     axis = int(np.argmax(where.max(axis=0) - where.min(axis=0)))
     middle = int(np.median(where[:, axis])) + 1
-    return tuple(slice(0, middle) if k == axis else slice(0, n) for k, n in enumerate(inside.shape))
+    return Box((0, 0, 0), as_shape(middle if k == axis else n for k, n in enumerate(inside.shape)))
 
 
-def _part(density: Array, grid: Grid, where: tuple[slice, ...], name: str) -> Change:
-    part = np.ascontiguousarray(density[where])
-    z, y, x = (span.start for span in where)
-
+def _part(density: Array, grid: Grid, box: Box, name: str) -> Change:
     def back(answer: Array) -> Array:
         whole = np.zeros(density.shape, dtype=np.float32)
-        whole[where] = answer
+        whole[box.slices] = answer
         return whole
 
-    return Change(name, LOOSE, part, _grid(part, grid.voxel_size, grid.to_angstrom((z, y, x))), back)
+    return Change(name, LOOSE, np.ascontiguousarray(density[box.slices]), grid.part(box), back)
 
 
 def _resampled(density: Array, grid: Grid, factor: float) -> Change:

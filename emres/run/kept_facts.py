@@ -19,7 +19,7 @@ from emres.volume.spectrum import Spectra
 
 FILE = "patches.json"
 
-_FORMAT = 12
+_FORMAT = 13
 _SECONDS = 30.0  # of work that a kill may cost
 
 

@@ -12,8 +12,9 @@ from emres.archive.mrc import open_map
 from emres.archive.store import CHUNK
 from emres.errors import MapError, UsageError
 from emres.volume.blocks import Box
-from emres.volume.grid import Grid, grid_of
+from emres.volume.grid import Grid, as_shape, grid_of
 from emres.volume.masking import automatic_mask, block_any, grown, without_dust
+from emres.volume.padding import padding_of
 from emres.volume.pyramid import Pyramid
 from emres.volume.resample import carry, resampling_matrices
 
@@ -113,12 +114,23 @@ def mask_level(source: Pyramid) -> int:
 
 def _found(source: Pyramid, level: int) -> Array:
     """Return the mask that is found on a level of a map."""
-    grid, factor = source.grid(), 2**level
-    values = np.asarray(source.array(level)[...])
-    # Voxels at the far faces may be means of fewer voxels, or of some that a box was padded with: of other noise.
-    whole = tuple(slice(max(n // factor, 1)) for n in grid.shape)
-    inside = automatic_mask(values[whole], source.grid(level).voxel_size)
-    return np.pad(inside, [(0, n - m) for n, m in zip(values.shape, inside.shape, strict=True)], mode="edge")
+    values, padding = np.asarray(source.array(level)[...]), padding_of(source)
+    held = Box((0, 0, 0), source.grid().shape) if padding is None or padding.masked else padding.held
+    # Voxels at the faces may be means of fewer voxels, or of some that a box was padded with: of other noise.
+    whole, touched = _coarser(held, 2**level)
+    inside = automatic_mask(values[whole.slices], source.grid(level).voxel_size)
+    beyond = zip(whole.start, whole.stop, touched.start, touched.stop, strict=True)
+    found = np.zeros(values.shape, dtype=bool)
+    found[touched.slices] = np.pad(inside, [(a - first, last - b) for a, b, first, last in beyond], mode="edge")
+    return found
+
+
+def _coarser(box: Box, factor: int) -> tuple[Box, Box]:
+    """Return which larger voxels lie in a box, or else those that it touches; and those that it touches."""
+    first, last = ([-(-a // factor) for a in box.start], [b // factor for b in box.stop])
+    touched = Box(as_shape(a // factor for a in box.start), as_shape(-(-b // factor) for b in box.stop))
+    whole = all(a < b for a, b in zip(first, last, strict=True))
+    return (Box(as_shape(first), as_shape(last)) if whole else touched), touched
 
 
 def _above(source: Pyramid, contour_level: float | None, level: int) -> Array:

@@ -19,7 +19,7 @@ from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.density import Normalisation, RobustStatistics, RunningStatistics
 from emres.volume.grid import Grid, Shape
-from emres.volume.padding import carried, held_box
+from emres.volume.padding import held_boxes
 from emres.volume.pyramid import Pyramid
 from emres.volume.resample import (
     Matrix,
@@ -72,8 +72,8 @@ def prepare(
     Returns
     -------
     Box, Box
-        On the working grid: round all that is needed, and the part that holds the map, without what its box was padded
-        with.
+        On the working grid: round all that is needed, and the part that holds the map: without what its box was padded
+        with, and, of a map that was masked, with the nothing beyond the faces.
 
     Raises
     ------
@@ -85,24 +85,15 @@ def prepare(
     for box, values in mask:
         inside[box.slices] = values
     region = _write_needed(inside, grid, working, scratch)
-    of_map, of_working = _held(source, working, region)
-    gathered: RobustStatistics | _MinMax = _robust(grid)
+    of_map, of_working = held_boxes(source, working, reach)
+    of_working = of_working.joined(region)  # a mask may reach into what a box was padded with
     if normalisation == MIN_MAX:  # of all, as the predecessor took them
-        gathered, of_map = _MinMax(), Box((0, 0, 0), grid.shape)
+        of_map = Box((0, 0, 0), grid.shape)
+    gathered = _MinMax() if normalisation == MIN_MAX else _robust(grid.part(of_map))
     near = region.grown(reach).clipped(working.shape).shared(of_working)
     how = _resample(source.array(), grid, working, near, scratch, gathered, of_map)
     scratch.note(centre=how.centre, scale=how.scale)
     return region, of_working
-
-
-def _held(source: Pyramid, working: Grid, region: Box) -> tuple[Box, Box]:
-    """Return the part of the map's grid and of another that the map is in: not what its box was padded with."""
-    grid, coarsest = source.grid(), source.levels - 1
-    found = held_box(np.asarray(source.array(coarsest)[...]))
-    if found is None:
-        return Box((0, 0, 0), grid.shape), Box((0, 0, 0), working.shape)
-    of_map, of_working = (carried(found, source.grid(coarsest), to) for to in (grid, working))
-    return of_map, of_working.joined(region)  # a mask may reach into the padding
 
 
 def _write_needed(inside: Sliceable, grid: Grid, working: Grid, scratch: Scratch) -> Box:
@@ -150,17 +141,16 @@ def _resample(
     held: Box,
 ) -> Normalisation:
     """Resample x and y while streaming along z, then z along y; normalise with what was gathered of what is held."""
-    inside = scratch.open(MASK)
-    along_z, along_y, along_x = resampling_matrices(grid, working)
+    inside, part = scratch.open(MASK), grid.part(held)
+    along_z, along_y, along_x = resampling_matrices(part, working)
     # What a box was padded with stays 0, also where the density is normalised.
     region = region.shared(Box.of(reached((along_z, along_y, along_x))))
     in_z, in_y, in_x = region.slices
-    half = scratch.create("half", (grid.shape[0], *region.shape[1:]), "float32")
-    for box in slabs(grid):
-        values = np.asarray(source[box.slices[0]], dtype=np.float32)
-        part = box.shared(held).moved((-box.start[0], 0, 0))
-        if min(part.shape) > 0:
-            statistics.add(values[part.slices], np.asarray(inside[box.slices[0]])[part.slices])
+    half = scratch.create("half", (part.shape[0], *region.shape[1:]), "float32")
+    for box in slabs(part):
+        where = box.moved(held.start).slices
+        values = np.asarray(source[where], dtype=np.float32)
+        statistics.add(values, np.asarray(inside[where]))
         half[box.slices[0]] = apply_matrices(values, (None, along_y[in_y], along_x[in_x]))
     normalisation = statistics.result()
     density = scratch.create(DENSITY, working.shape, "float32")

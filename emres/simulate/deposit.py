@@ -11,8 +11,9 @@ from scipy import fft
 from emres.simulate.density import squared_frequency
 from emres.simulate.halfmaps import HalfMaps, sphere
 from emres.simulate.recipe import Processing
+from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Grid
+from emres.volume.grid import Grid, as_shape
 from emres.volume.masking import soft_edge
 from emres.volume.resample import apply_matrices, fourier_resample, resampling_matrices
 
@@ -101,8 +102,7 @@ def deposited_grid(halves: HalfMaps, processing: Processing, kept: Array) -> Gri
         margin = [math.ceil((processing.crop_margin + processing.mask_edge) / size) for size in grid.voxel_size]
         start = [max(0, a - m) for a, m in zip(box.start, margin, strict=True)]
         stop = [min(n, b + m) for n, b, m in zip(grid.shape, box.stop, margin, strict=True)]
-        nz, ny, nx = (b - a for a, b in zip(start, stop, strict=True))
-        grid = Grid((nz, ny, nx), grid.voxel_size, grid.to_angstrom((start[0], start[1], start[2])))
+        grid = grid.part(Box(as_shape(start), as_shape(stop)))
     return grid.resampled(processing.voxel_size) if processing.voxel_size else grid
 
 

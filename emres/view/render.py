@@ -116,10 +116,8 @@ def make_scene(
     box = bounding_box(without_dust(values > level, dust))
     if box is None:
         raise MapError("the map has no surface at this contour level", got=f"level {level:.6g}")
-    start = [max(0, first - _RIM) for first in box.start]
-    around = tuple(slice(first, last + _RIM) for first, last in zip(start, box.stop, strict=True))
-    cropped = Grid(values[around].shape, grid.voxel_size, grid.to_angstrom((start[0], start[1], start[2])))
-    density, grid = _refined(values[around], cropped)
+    around = box.grown(_RIM).clipped(grid.shape)
+    density, grid = _refined(values[around.slices], grid.part(around))
     return Scene(*_closed(density, grid, level, dust), level, Sampler(in_memory(resolution, most_voxels)))
 
 

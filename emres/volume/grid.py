@@ -18,6 +18,8 @@ from emres.errors import MapError, UsageError
 if TYPE_CHECKING:
     import xarray as xr
 
+    from emres.volume.blocks import Box
+
 DIMS = ("z", "y", "x")
 
 Shape = tuple[int, int, int]
@@ -96,6 +98,10 @@ class Grid:
             return False
         axes = zip(self.shape, self.voxel_size, other.voxel_size, self.origin, other.origin, strict=True)
         return all(max(abs(p - q), abs(p - q + n * (a - b))) <= tolerance * a for n, a, b, p, q in axes)
+
+    def part(self, box: Box) -> Grid:
+        """Return the grid of a box of its voxels."""
+        return Grid(box.shape, self.voxel_size, self.to_angstrom(box.start))
 
     def resampled(self, voxel_size: float) -> Grid:
         """Return the grid of another, isotropic voxel size (Å) over the same box, from the same first voxel."""

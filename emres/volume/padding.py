@@ -1,8 +1,13 @@
-"""What a box was padded with, as people do to make it a cube or to give a program room: it is no part of the map."""
+"""What lies round a map in its box: a value that it was padded with, or that a mask left of what was there.
+
+People pad a box to make it a cube or to give a program room. That is no part of the map, and tells nothing of it. What
+lies round a map that was masked is no part of it either, but there it has no faces: nothing is all that there is.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,48 +15,110 @@ import numpy as np
 from emres.volume.blocks import Box
 from emres.volume.grid import Grid, as_shape
 from emres.volume.masking import differing, sphere_rim
+from emres.volume.pyramid import Pyramid
+from emres.volume.resample import Sliceable
 
 Array = np.ndarray[Any, Any]
 
 _FULL = 0.97  # share of a part that must differ from the padding: of a map that was masked less does
+_ENOUGH = 64  # voxels along an axis, in which a sphere looks like one
 
 
-def held_box(values: Array) -> Box | None:
-    """Return the part of a box that holds a map; None if the box was not padded.
+@dataclass(frozen=True)
+class Padding:
+    """What a map is surrounded by.
 
     Parameters
     ----------
-    values : (z, y, x)
+    held : Box
+        The part of the grid round everything that differs from the value in all corners.
+    masked : bool
+        Whether there is as much of that value in the part itself: a mask left it. Else the part is a map to its faces,
+        and the rest what its box was padded with.
+    """
+
+    held: Box
+    masked: bool
+
+
+def padding_of(source: Pyramid) -> Padding | None:
+    """Return what a map is surrounded by; None if it is a map to the corners of its box.
+
+    Parameters
+    ----------
+    source : Pyramid
+        Looked at on a coarse level, and near the faces of what is found there.
 
     Examples
     --------
-    >>> held_box(np.pad(np.random.default_rng(0).normal(size=(4, 5, 6)), 2))
-    Box(start=(2, 2, 2), stop=(6, 7, 8))
+    >>> from emres.volume.pyramid import MemoryPyramid
+    >>> noise = np.random.default_rng(0).normal(size=(9, 13, 10))
+    >>> padded = np.pad(noise, ((5, 2), (3, 0), (1, 4)))
+    >>> padding_of(MemoryPyramid(padded, Grid(padded.shape, (1.0, 1.0, 1.0))))
+    Padding(held=Box(start=(5, 3, 1), stop=(14, 16, 11)), masked=False)
     """
+    grid, level = source.grid(), 0
+    while level < source.levels - 1 and max(source.grid(level).shape) > _ENOUGH:
+        level += 1
+    values = np.asarray(source.array(level)[...])
     part = differing(values)
-    if part is None or values[part].shape == values.shape:
+    if part is None:
         return None
+    held = _trimmed(source.array(), Box.of(part).scaled(2**level).clipped(grid.shape), 2**level)
     full = (values[part] != values.flat[0]).mean() >= _FULL or sphere_rim(values[part]) is not None
-    return Box.of(part) if full else None
+    if full and held.shape == grid.shape:
+        return None
+    return Padding(held, not full)
 
 
-def carried(box: Box, grid: Grid, to: Grid) -> Box:
-    """Return the box of another grid whose voxels have their centres in a box of one.
+def _trimmed(values: Sliceable, box: Box, most: int) -> Box:
+    """Return a box without those planes at its faces, so many at most, that hold nothing but the value in a corner."""
+    corner = np.asarray(values[:1, :1, :1]).flat[0]
+    start, stop = list(box.start), list(box.stop)
+    for axis, length in enumerate(box.shape):
+        others = tuple(k for k in range(3) if k != axis)
+        thick = min(most, length)
+        near, far = (
+            (np.asarray(values[_planes(box, axis, first, thick)]) != corner).any(axis=others)
+            for first in (start[axis], stop[axis] - thick)
+        )
+        start[axis] += int(np.argmax(near)) if near.any() else 0
+        stop[axis] -= int(np.argmax(far[::-1])) if far.any() else 0
+    return Box(as_shape(start), as_shape(stop))
+
+
+def _planes(box: Box, axis: int, first: int, thick: int) -> tuple[slice, ...]:
+    return tuple(slice(first, first + thick) if k == axis else span for k, span in enumerate(box.slices))
+
+
+def held_boxes(source: Pyramid, working: Grid, reach: int) -> tuple[Box, Box]:
+    """Return the part of a map's grid, and of another, that the map is in: the same whatever its box was padded to.
 
     Parameters
     ----------
-    box : Box
-    grid, to : Grid
+    source : Pyramid
+    working : Grid
+        The other grid, over the same box.
+    reach : int
+        Voxels of it, beyond the faces of a box in which a mask left nothing there, that are the map's, too.
 
-    Examples
-    --------
-    >>> coarse, fine = Grid((4, 4, 4), (2.0,) * 3, (0.5,) * 3), Grid((8, 8, 8), (1.0,) * 3)
-    >>> carried(Box((1, 1, 1), (3, 3, 3)), coarse, fine)
-    Box(start=(2, 2, 2), stop=(6, 6, 6))
+    Returns
+    -------
+    Box, Box
+        Of the map's grid, and of the other one.
     """
-    # A face lies half a voxel beyond the first centre, and beyond the last one.
-    first, last = (
-        to.to_index(grid.to_angstrom((corner[0] - 0.5, corner[1] - 0.5, corner[2] - 0.5)))
-        for corner in (box.start, box.stop)
-    )
-    return Box(as_shape(map(math.ceil, first)), as_shape(map(math.ceil, last))).clipped(to.shape)
+    grid, found = source.grid(), padding_of(source)
+    of_map, of_working = (Box((0, 0, 0), each.shape) for each in (grid, working))
+    if found is None:
+        return of_map, of_working
+    if found.masked:
+        first = (a - reach * (held > 0) for a, held in zip(of_working.start, found.held.start, strict=True))
+        faces = zip(of_working.stop, found.held.stop, grid.shape, strict=True)
+        return of_map, Box(as_shape(first), as_shape(b + reach * (held < face) for b, held, face in faces))
+    alone = grid.part(found.held).resampled_evenly(working.mean_voxel_size)
+    return found.held, _placed(alone, working).clipped(working.shape)
+
+
+def _placed(grid: Grid, within: Grid) -> Box:
+    """Return the voxels of one grid that lie nearest to those of another, of the same voxel size."""
+    return Box((0, 0, 0), grid.shape).moved(as_shape(math.floor(i + 0.5) for i in within.to_index(grid.origin)))
