@@ -86,14 +86,15 @@ def prepare(
         inside[box.slices] = values
     region = _write_needed(inside, grid, working, scratch)
     of_map, of_working = held_boxes(source, working, reach)
-    of_working = of_working.joined(region)  # a mask may reach into what a box was padded with
     if normalisation == MIN_MAX:  # of all, as the predecessor took them
         of_map = Box((0, 0, 0), grid.shape)
     gathered = _MinMax() if normalisation == MIN_MAX else _robust(grid.part(of_map))
     near = region.grown(reach).clipped(working.shape).shared(of_working)
+    if min(near.shape) < 1:
+        raise MapError("the mask lies beside the map, in what its box was padded with", cure="use --mask auto or none")
     how = _resample(source.array(), grid, working, near, scratch, gathered, of_map)
     scratch.note(centre=how.centre, scale=how.scale)
-    return region, of_working
+    return region, of_working.joined(region)  # a mask may reach into what a box was padded with
 
 
 def _write_needed(inside: Sliceable, grid: Grid, working: Grid, scratch: Scratch) -> Box:

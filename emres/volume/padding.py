@@ -72,18 +72,16 @@ def padding_of(source: Pyramid) -> Padding | None:
 
 
 def _trimmed(values: Sliceable, box: Box, most: int) -> Box:
-    """Return a box without those planes at its faces, so many at most, that hold nothing but the value in a corner."""
+    """Return a box without those planes at its faces, at most so many, that hold nothing but the value in a corner."""
     corner = np.asarray(values[:1, :1, :1]).flat[0]
     start, stop = list(box.start), list(box.stop)
-    for axis, length in enumerate(box.shape):
-        others = tuple(k for k in range(3) if k != axis)
-        thick = min(most, length)
+    for axis, thick in enumerate(min(most, n) for n in box.shape):
         near, far = (
-            (np.asarray(values[_planes(box, axis, first, thick)]) != corner).any(axis=others)
-            for first in (start[axis], stop[axis] - thick)
+            (np.moveaxis(np.asarray(values[_planes(box, axis, first, thick)]), axis, 0) != corner).any(axis=(1, 2))
+            for first in (box.start[axis], box.stop[axis] - thick)
         )
-        start[axis] += int(np.argmax(near)) if near.any() else 0
-        stop[axis] -= int(np.argmax(far[::-1])) if far.any() else 0
+        start[axis] += int(np.argmax(near))  # none where all are alike
+        stop[axis] -= int(np.argmax(far[::-1]))
     return Box(as_shape(start), as_shape(stop))
 
 

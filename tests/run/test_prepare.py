@@ -7,8 +7,9 @@ from emres.archive.scratch import DiskScratch, MemoryScratch
 from emres.errors import MapError
 from emres.run.masks import mask_slabs
 from emres.run.prepare import DENSITY, MASK, NEEDED, PREDICTION, Summary, finest_answer, prepare, restore
+from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Grid
+from emres.volume.grid import Grid, as_shape
 from emres.volume.pyramid import MemoryPyramid
 from emres.volume.resample import fourier_resample
 from tests.run.conftest import GRID, toy_density
@@ -90,6 +91,29 @@ def test_an_empty_answer_is_told() -> None:
     summary.add(np.zeros((4, 4, 4), dtype=np.float32))
     with pytest.raises(MapError, match="no voxel"):
         summary.result()
+
+
+@pytest.mark.parametrize("size", [1.9, 1.5])
+def test_nothing_of_a_map_comes_where_its_box_was_padded(size: float) -> None:
+    """Not even in a mask that reaches there, and on other voxels, where a map has no end of its own."""
+    padded = np.pad(toy_density(), 20)
+    grid = Grid(as_shape(padded.shape), GRID.voxel_size)
+    source, working, scratch = MemoryPyramid(padded, grid), grid.resampled_evenly(size), MemoryScratch()
+    prepare(source, mask_slabs(source, "none"), working, scratch, reach=REACH)
+    density = np.asarray(scratch.open(DENSITY)[...])
+    edge = int(19 * 1.9 / size) - 1
+    assert not density[:edge].any()
+    assert not density[:, :, -edge:].any()
+    assert density[edge + 3].std() > 0
+
+
+def test_a_mask_beside_the_map_is_told() -> None:
+    padded = np.pad(toy_density(), 20)
+    grid = Grid(as_shape(padded.shape), GRID.voxel_size)
+    beside = np.zeros(grid.shape, dtype=bool)
+    beside[2:8, 2:8, 2:8] = True
+    with pytest.raises(MapError, match="beside the map"):
+        prepare(MemoryPyramid(padded, grid), [(Box((0, 0, 0), grid.shape), beside)], grid, MemoryScratch(), reach=REACH)
 
 
 def test_an_anisotropic_box_with_one_short_axis_goes_through() -> None:
