@@ -87,14 +87,15 @@ class Molecule:
         scratch : Scratch
         working : Grid
         boxes : Box, Box
-            Of what is needed, and of what holds the map, as it returned them.
+            Of what is needed of the map, and of what holds it, as it returned them.
         sampling : float
             Voxel size of the map itself, Å.
         """
         needed, (region, held) = scratch.open(NEEDED), boxes
         corner = as_shape(map(_first_cell, region.start, region.stop, held.start, held.stop))
         beyond = as_shape(CELL * -(-n // CELL) for n in Box(corner, held.stop).shape)  # whole cells
-        parts = (read_box(needed, box.moved(corner)) > 0 for box in slabs(Grid(beyond, working.voxel_size)))
+        boxes_of_cells = (box.moved(corner) for box in slabs(Grid(beyond, working.voxel_size)))
+        parts = (read_box(needed, box, held=held) > 0 for box in boxes_of_cells)  # a mask may reach beyond the map
         cells = np.concatenate([block_any(part, CELL) for part in parts])
         return cls(scratch.open(DENSITY), cells, working, needed, sampling, corner, held)
 
@@ -110,7 +111,7 @@ class Molecule:
 
     def where(self, box: Box) -> Array:
         """Return where a box is in the molecule."""
-        return read_box(self.needed, box.moved(self.corner))
+        return read_box(self.needed, box.moved(self.corner), held=self.held)
 
     def spectra(self) -> Spectra:
         """Return the power in the molecule, how it differs from place to place, and that of the noise in it."""

@@ -72,8 +72,8 @@ def prepare(
     Returns
     -------
     Box, Box
-        On the working grid: round all that is needed, and the part that holds the map: without what its box was padded
-        with, and, of a map that was masked, with the nothing beyond the faces.
+        On the working grid: round all of the map that is needed, and the part that holds the map: without what its box
+        was padded with, and, of a map that was masked, with the nothing beyond the faces.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def prepare(
         raise MapError("the mask lies beside the map, in what its box was padded with", cure="use --mask auto or none")
     how = _resample(source.array(), grid, working, near, scratch, gathered, of_map)
     scratch.note(centre=how.centre, scale=how.scale)
-    return region, of_working.joined(region)  # a mask may reach into what a box was padded with
+    return region.shared(of_working), of_working
 
 
 def _write_needed(inside: Sliceable, grid: Grid, working: Grid, scratch: Scratch) -> Box:

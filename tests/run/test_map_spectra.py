@@ -134,9 +134,12 @@ def test_a_map_that_is_turned_is_read_alike(density, ball: np.ndarray, net: Path
 
 
 @pytest.mark.parametrize("size", [1.3, 1.9])
-def test_a_padded_box_tells_nothing_where_it_is_resampled_either(density, ball: np.ndarray, net: Path, size) -> None:
-    """Of an odd number of voxels, so that coarser ones hold some of the map and some of what it was padded with."""
-    inner = (slice(25, 72),) * 3
+@pytest.mark.parametrize("inner", [(slice(25, 72),) * 3, (slice(25, 72), slice(35, 82), slice(25, 72))])
+def test_a_padded_box_tells_nothing_where_it_is_resampled_either(density, ball, net: Path, size, inner) -> None:
+    """Of an odd number of voxels, so that coarser ones hold some of the map and some of what it was padded with.
+
+    The molecule ends within the box, or reaches one of its faces.
+    """
     tight = prepared(density[inner], ball[inner], folder=net, size=size)
     padded = prepared(np.pad(density[inner], 15), np.pad(ball[inner], 15), folder=net, size=size)
     one, other = (np.array(scratch.notes()["condition"]) for scratch in (tight, padded))
