@@ -8,7 +8,7 @@ import pytest
 from emres.archive.mrc_write import write_mrc
 from emres.errors import MapError, UsageError
 from emres.run.masks import mask_level, mask_slabs, slabs
-from emres.volume.grid import Grid, make_volume
+from emres.volume.grid import Grid, as_shape, make_volume
 from emres.volume.masking import without_dust
 from emres.volume.pyramid import MemoryPyramid
 from tests.run.conftest import GRID, toy_density
@@ -70,3 +70,15 @@ def test_the_mask_is_found_where_voxels_are_a_few_angstrom(voxel_size: float, le
 
 def test_auto_is_the_same_from_memory_and_from_the_store(entry) -> None:
     assert np.array_equal(whole(mask_slabs(SOURCE, "auto")), whole(mask_slabs(entry.pyramid(), "auto")))
+
+
+def test_auto_finds_the_same_molecule_in_a_padded_box() -> None:
+    """Of an odd number of voxels: the coarser ones at its far faces hold some of the padding."""
+    inner, width = np.asarray(toy_density()[:71, :59, :65]), 12
+    tight, wide = (
+        whole(mask_slabs(MemoryPyramid(density, grid), "auto"), grid)
+        for density in (inner, np.pad(inner, width, constant_values=-0.2))
+        for grid in [Grid(as_shape(density.shape), (1.2, 1.2, 1.2))]
+    )
+    np.testing.assert_array_equal(wide[(slice(width, -width),) * 3], tight)
+    assert wide.sum() == tight.sum()
