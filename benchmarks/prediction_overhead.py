@@ -84,9 +84,7 @@ def _timed(
     with tempfile.TemporaryDirectory() as folder:
         group = ball_entry(Path(folder), side, read_contract(model).voxel_size, share)
         bare = bare_of(np.asarray(group.array()[...]))
-        repeats = 1 if side == SIDES["small"] else 3  # at toy size nothing is said anyway
-        once = partial(predict, group, mask, model)
-        whole, in_one_go = side_by_side(once, bare, repeats, before=partial(forget, group))
+        whole, in_one_go = side_by_side(partial(predict, group, mask, model), bare, before=partial(forget, group))
     return whole / in_one_go, f"{whole:.2f} s / {in_one_go:.2f} s, {torch.get_num_threads()} threads"
 
 

@@ -180,10 +180,8 @@ def _turned(density: Array, grid: Grid, axes: tuple[int, int]) -> Change:
 def _molecule(inside: Array, grid: Grid) -> Box:
     box = bounding_box(inside)
     assert box is not None  # the caller has seen a voxel
-    margin = [round(_MARGIN / size) for size in grid.voxel_size]
-    start = as_shape(a - m for a, m in zip(box.start, margin, strict=True))
-    stop = as_shape(b + m for b, m in zip(box.stop, margin, strict=True))
-    return Box(start, stop).clipped(grid.shape)
+    margin = as_shape(round(_MARGIN / size) for size in grid.voxel_size)
+    return box.grown(margin).clipped(grid.shape)
 
 
 def _half(inside: Array) -> Box:

@@ -11,7 +11,6 @@ from scipy import fft
 from emres.simulate.density import squared_frequency
 from emres.simulate.halfmaps import HalfMaps, sphere
 from emres.simulate.recipe import Processing
-from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid, as_shape
 from emres.volume.masking import soft_edge
@@ -99,10 +98,8 @@ def deposited_grid(halves: HalfMaps, processing: Processing, kept: Array) -> Gri
     grid = halves.grid
     box = bounding_box(kept) if processing.crop else None
     if box is not None:
-        margin = [math.ceil((processing.crop_margin + processing.mask_edge) / size) for size in grid.voxel_size]
-        start = [max(0, a - m) for a, m in zip(box.start, margin, strict=True)]
-        stop = [min(n, b + m) for n, b, m in zip(grid.shape, box.stop, margin, strict=True)]
-        grid = grid.part(Box(as_shape(start), as_shape(stop)))
+        margin = as_shape(math.ceil((processing.crop_margin + processing.mask_edge) / size) for size in grid.voxel_size)
+        grid = grid.part(box.grown(margin).clipped(grid.shape))
     return grid.resampled(processing.voxel_size) if processing.voxel_size else grid
 
 

@@ -66,9 +66,11 @@ class Box:
         z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return z, y, x
 
-    def grown(self, halo: int) -> Box:
-        """Return the box with ``halo`` more voxels on every side."""
-        return Box(_triple(a - halo for a in self.start), _triple(b + halo for b in self.stop))
+    def grown(self, halo: int | Shape) -> Box:
+        """Return the box with ``halo`` more voxels on every side, or so many along each axis."""
+        more = (halo,) * 3 if isinstance(halo, int) else halo
+        start = _triple(a - m for a, m in zip(self.start, more, strict=True))
+        return Box(start, _triple(b + m for b, m in zip(self.stop, more, strict=True)))
 
     def scaled(self, factor: int) -> Box:
         """Return a box of cells of so many voxels along each edge as a box of voxels."""

@@ -110,9 +110,9 @@ def held_boxes(source: Pyramid, working: Grid, reach: int) -> tuple[Box, Box]:
     if found is None:
         return of_map, of_working
     if found.masked:
-        first = (a - reach * (held > 0) for a, held in zip(of_working.start, found.held.start, strict=True))
-        faces = zip(of_working.stop, found.held.stop, grid.shape, strict=True)
-        return of_map, Box(as_shape(first), as_shape(b + reach * (held < face) for b, held, face in faces))
+        first = as_shape(-reach if held > 0 else 0 for held in found.held.start)
+        faces = zip(working.shape, found.held.stop, grid.shape, strict=True)
+        return of_map, Box(first, as_shape(n + reach if held < face else n for n, held, face in faces))
     alone = grid.part(found.held).resampled_evenly(working.mean_voxel_size)
     return found.held, _placed(alone, working).clipped(working.shape)
 
