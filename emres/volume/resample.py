@@ -14,7 +14,7 @@ import numpy as np
 
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
-from emres.volume.grid import Grid, Shape
+from emres.volume.grid import Grid, Shape, as_shape
 
 Volume = np.ndarray[Any, np.dtype[np.float32]]
 Matrix = Volume
@@ -126,7 +126,7 @@ def shift_matrix(n: int, m: int, offset: int) -> Matrix:
 
 
 def apply_matrices(values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, Matrix | None, Matrix | None]) -> Any:
-    """Multiply an array by one matrix along each of z, y, x; None, or an identity, leaves an axis alone.
+    """Multiply an array by one matrix along each of z, y, x; None leaves an axis alone.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def apply_matrices(values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, 
     -------
     (z', y', x') float32
     """
-    z, y, x = (None if matrix is None or _is_identity(matrix) else matrix for matrix in matrices)
+    values, (z, y, x) = _voxels_taken(values, matrices)
     # x first, then y, then z: each is a matrix product over contiguous memory, large enough to be worth its threads.
     if x is not None:
         values = (values.reshape(-1, values.shape[2]) @ x.T).reshape(*values.shape[:2], x.shape[0])
@@ -148,9 +148,27 @@ def apply_matrices(values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, 
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def _is_identity(matrix: Matrix) -> bool:
+def _voxels_taken(
+    values: np.ndarray[Any, Any], matrices: tuple[Matrix | None, Matrix | None, Matrix | None]
+) -> tuple[np.ndarray[Any, Any], list[Matrix | None]]:
+    """Take whole voxels from where matrices move them, and return the matrices that are left to be multiplied."""
+    left, start, stop = list(matrices), [0, 0, 0], list(values.shape)
+    for axis, matrix in enumerate(matrices):
+        moved = None if matrix is None else _voxels_moved(matrix)
+        if matrix is not None and moved is not None:
+            left[axis], start[axis], stop[axis] = None, moved, moved + len(matrix)
+    return read_box(values, Box(as_shape(start), as_shape(stop))), left
+
+
+def _voxels_moved(matrix: Matrix) -> int | None:
+    """Return how far a matrix moves voxels if it is one that :func:`shift_matrix` makes, or a part of one."""
+    if not matrix.size:
+        return None
     rows, columns = matrix.shape
-    return rows == columns and np.array_equal(matrix, np.eye(rows, dtype=np.float32))
+    row, column = divmod(int(matrix.argmax()), columns)
+    moved = column - row
+    same = matrix[row, column] == 1 and np.array_equal(matrix, shift_matrix(columns, rows, moved))
+    return moved if same else None
 
 
 def resampling_matrices(source: Grid, target: Grid, kind: str = "fourier") -> tuple[Matrix, Matrix, Matrix]:

@@ -18,6 +18,7 @@ from emres.volume.resample import (
     fourier_resample,
     linear_matrix,
     resampling_matrices,
+    shift_matrix,
     support,
 )
 
@@ -93,6 +94,23 @@ def test_matrices_act_axis_by_axis(old: tuple[int, ...], new: tuple[int, ...], l
     found = apply_matrices(values, given_)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert (found.dtype, found.flags.c_contiguous) == (np.float32, True)
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(-3, 3)] * 3))
+def test_voxels_that_are_only_moved_keep_every_bit(
+    old: tuple[int, ...], new: tuple[int, ...], by: tuple[int, ...]
+) -> None:
+    values = np.random.default_rng(0).normal(size=old).astype(np.float32)
+    matrices = tuple(shift_matrix(n, m, k) for n, m, k in zip(old, new, by, strict=True))
+    expected = np.einsum("az,by,cx,zyx->abc", *matrices, values)
+    np.testing.assert_array_equal(apply_matrices(values, matrices), expected)
+
+
+def test_whole_voxels_are_taken_not_multiplied() -> None:
+    values = np.ones((4, 5, 6), dtype=np.float32)
+    values[1, 2, 3] = np.nan  # times 0 it would be everywhere
+    found = apply_matrices(values, (shift_matrix(4, 3, 1), shift_matrix(5, 7, -1), None))
+    assert np.argwhere(np.isnan(found)).tolist() == [[0, 3, 3]]
 
 
 def test_a_wave_in_space_stays_where_it_is() -> None:
