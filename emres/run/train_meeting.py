@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emres.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
     from emres.model.ranks import Ranks
 
-_TIMEOUT = timedelta(minutes=30)  # that processes wait for each other: under torchrun the first reads maps
+_TIMEOUT = timedelta(minutes=30)  # that processes wait for each other
+_AS_LONG_AS_IT_TAKES = timedelta(days=365)  # the end of the first ends the wait, too
+_READ = "maps are read"
 
 
 def device_of(name: str, rank: int = 0) -> torch.device:
@@ -40,8 +44,37 @@ def device_of(name: str, rank: int = 0) -> torch.device:
     return device
 
 
+def torchrun_place() -> tuple[int, int] | None:
+    """Return which of how many processes this one is, if torchrun, or whoever sets what it sets, started it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    return (int(os.environ["RANK"]), size) if size > 1 and "RANK" in os.environ else None
+
+
+def torchrun_meeting(rank: int, size: int, read: Callable[[], None]) -> Store:
+    """Return where processes that torchrun started meet, once the first has read what all need.
+
+    Parameters
+    ----------
+    rank, size : int
+        Which of how many this process is.
+    read : callable
+        What the first does. It may take hours; if it fails, torchrun ends all.
+    """
+    from torch.distributed.rendezvous import rendezvous
+
+    if rank == 0:
+        read()
+    meeting = rendezvous("env://", rank, size, timeout=_AS_LONG_AS_IT_TAKES)
+    store: Store = next(iter(meeting))[0]
+    if rank == 0:
+        store.set(_READ, "")
+    else:
+        store.wait([_READ], _AS_LONG_AS_IT_TAKES)
+    return store
+
+
 @contextmanager
-def connected(meeting: str, rank: int, size: int, device: torch.device) -> Iterator[Ranks]:
+def connected(meeting: str | Store, rank: int, size: int, device: torch.device) -> Iterator[Ranks]:
     """Connect the processes, and part from them afterwards."""
     import torch
     import torch.distributed as dist
@@ -51,7 +84,8 @@ def connected(meeting: str, rank: int, size: int, device: torch.device) -> Itera
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=_TIMEOUT)
+    where: dict[str, Any] = {"init_method" if isinstance(meeting, str) else "store": meeting}
+    dist.init_process_group(backend, **where, rank=rank, world_size=size, timeout=_TIMEOUT)
     try:
         yield Ranks(rank, size, device)
     finally:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emres.errors import EmresError
@@ -15,7 +16,7 @@ from emres.run.cluster import cores
 from emres.run.read_ahead import read_ahead
 from emres.run.train import Tell, begun, train_rank
 from emres.run.train_config import Training
-from emres.run.train_meeting import connected, device_of
+from emres.run.train_meeting import connected, device_of, torchrun_meeting, torchrun_place
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -50,18 +51,15 @@ def train_model(training: Training, tell: Tell = no_tell, client: Client | None 
     EmresError
         See :func:`emres.run.train.train_rank`.
     """
-    torchrun = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-    if not torchrun or os.environ["RANK"] == "0":
-        if client is None:  # that the folder holds another training is told before what takes long
-            begun(training, device_of(training.device))
-        plan = training.plan.settled()
-        read_ahead(training.dataset, plan, tell, processes=training.map_readers, client=client)
     if client is not None:
         from emres.run.train_cluster import train_on_cluster
 
+        _read(training, tell, client)
         return train_on_cluster(training, client, tell)
-    if torchrun:
-        return _under_torchrun(training, tell)
+    place = torchrun_place()
+    if place is not None:
+        return _under_torchrun(training, tell, *place)
+    _read(training, tell)
     if training.processes > 1:
         return _beside(training, tell)
     from emres.model.ranks import Ranks
@@ -69,10 +67,17 @@ def train_model(training: Training, tell: Tell = no_tell, client: Client | None 
     return train_rank(training, Ranks(device=device_of(training.device)), tell)
 
 
-def _under_torchrun(training: Training, tell: Tell) -> dict[str, Any] | None:
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+def _read(training: Training, tell: Tell, client: Client | None = None) -> None:
+    """Read what is not known yet of the maps."""
+    if client is None:  # that the folder holds another training is told before what takes long
+        begun(training, device_of(training.device))
+    read_ahead(training.dataset, training.plan.settled(), tell, processes=training.map_readers, client=client)
+
+
+def _under_torchrun(training: Training, tell: Tell, rank: int, size: int) -> dict[str, Any] | None:
     device = device_of(training.device, int(os.environ.get("LOCAL_RANK", rank)))
-    with connected("env://", rank, size, device) as ranks:
+    meeting = torchrun_meeting(rank, size, partial(_read, training, tell))
+    with connected(meeting, rank, size, device) as ranks:
         found = train_rank(training, ranks, tell)
     return found if rank == 0 else None
 
