@@ -18,7 +18,7 @@ from emres.model.cut import CutPlan
 from emres.model.patch_source import MapFacts
 from emres.run.kept_facts import KeptFacts
 from emres.run.masks import mask_slabs
-from emres.run.patch_curves import curves_path, write_curves
+from emres.run.patch_curves import curves_path, has_no_curves, write_curves, write_no_curves
 from emres.run.patch_entries import HALF_MAPS, check_row
 from emres.run.patch_facts import facts_key, facts_of, guessed_for, size_for
 from emres.simulate.deposit import deposit
@@ -85,8 +85,7 @@ def handled_maps(
             keys = _keys(dataset, row, cut, count)
             for key, facts in handled_facts(dataset, row, cut, _missing(dataset, keys, kept.facts)):
                 kept.keep(key, facts)
-            gone = _missing(dataset, keys, kept.facts)  # where no molecule was left to be found
-            found += [Handled(row, k, key, kept.facts[key]) for k, key in enumerate(keys) if key not in gone]
+            found += [Handled(row, k, key, kept.facts[key]) for k, key in enumerate(keys) if key in kept.facts]
             tell(done, len(able))
     return found
 
@@ -115,7 +114,8 @@ def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str
     for key in keys:
         try:
             facts, curves, start = _handled(halves, row, cut, int(key.rsplit("-", 1)[1]))
-        except MapError:
+        except MapError:  # no molecule is left
+            write_no_curves(dataset, key)
             continue
         write_curves(dataset, row, key, curves, facts.spectra.voxel_size, start)
         yield key, facts
@@ -130,7 +130,8 @@ def _keys(dataset: DataSet, row: Row, cut: CutPlan, count: int) -> list[str]:
 
 
 def _missing(dataset: DataSet, keys: list[str], known: Container[str]) -> list[str]:
-    return [key for key in keys if key not in known or not curves_path(dataset, key).exists()]
+    taken = {key for key in keys if key in known and curves_path(dataset, key).exists()}
+    return [key for key in keys if key not in taken and not has_no_curves(dataset, key)]
 
 
 def _halves(dataset: DataSet, row: Row) -> HalfMaps:

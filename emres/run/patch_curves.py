@@ -52,6 +52,19 @@ def write_curves(
         np.savez(file, target=target, **arrays)
 
 
+def write_no_curves(dataset: DataSet, key: str) -> None:
+    """Note that a map has none, so that nobody tries again: a file that holds nothing."""
+    path = curves_path(dataset, key)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+
+
+def has_no_curves(dataset: DataSet, key: str) -> bool:
+    """Whether it is known that a map has none."""
+    path = curves_path(dataset, key)
+    return path.is_file() and path.stat().st_size == 0
+
+
 def _target_at(dataset: DataSet, row: Row, places: Array) -> Array:
     """Return the target, Å, at places (n, 3), Å from the first voxel: 0 where there is none."""
     group = Store(dataset.store_of(row)).entry(row.entry)

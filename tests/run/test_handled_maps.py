@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from emres.archive.manifest import DataSet, Row
+from emres.errors import MapError
 from emres.model.cut import CutPlan
 from emres.run import handled_maps as under_test
 from emres.run.handled_maps import FILE, handled_maps
@@ -46,6 +47,19 @@ def test_what_is_kept_is_not_taken_again(kept: DataSet, monkeypatch: pytest.Monk
     first = handled_maps(kept, kept.side("train"), CUT, 2, silent)
     monkeypatch.setattr(under_test, "deposit", None)
     assert handled_maps(kept, kept.side("train"), CUT, 2, silent) == first
+
+
+def test_where_no_molecule_is_left_nobody_looks_again(kept: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*about: object) -> None:
+        looked.append(about)
+        raise MapError("the mask holds no voxel")
+
+    looked: list[object] = []
+    monkeypatch.setattr(under_test, "facts_of", nothing)
+    rows = paired(kept)
+    for _ in range(2):
+        assert handled_maps(kept, rows, CUT, 2, silent) == []
+        assert len(looked) == 2 * len(rows)
 
 
 def test_curves_that_are_gone_are_taken_again_and_the_same(kept: DataSet) -> None:
