@@ -8,8 +8,8 @@ stopped and started again at any moment. WORK receives the data set, the model's
 by --model) and its evaluation; every number of the card is measured here. Seeds are fixed: the same command on the same
 machine gives the same weights.
 
-What it takes on two CPU cores with the default settings is in the card of the shipped model; the smaller one, all in
-all, 30 minutes (2026-11-30), and it is off by 0.36 Å on the averages of its 29 held-out pairs, 0.31 if it is told the
+On two CPU cores the shipped model takes 1 h 52 min from nothing to its card (2026-11-30, `--most 48 --few 12`), the
+smaller one 30 minutes, and that is off by 0.36 Å on the averages of its 29 held-out pairs, 0.31 if it is told the
 resolution. No GPU is needed; where there is one, training uses it. Disk: 25 MB for each simulated pair of half maps.
 """
 
@@ -23,7 +23,7 @@ import emres
 from emres.run.card import note_for_card
 from emres.run.cluster import cores
 
-NAME, VERSION = "emres-small", "0.97"
+NAME, VERSION = "emres-small", "0.98"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
     "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "

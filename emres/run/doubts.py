@@ -24,8 +24,8 @@ _RISES, _SHAPE = 2.5, 2
 # A low-pass: the power falls by so much, natural logarithm, over a fifth of an octave or so; and where it lies, of the
 # answer, for that to be in doubt.
 _FALLS, _WITHIN, _NEAR = 3.0, 1.2, 0.95
-# Å, one standard deviation in the middle of a map: of validation maps beyond it, a fifth of all and none of them finer
-# than 6 Å, two in three were off by more than 0.3 Å; they are 6 of 10 of those that were off by more than 1 Å.
+# Å, one standard deviation in the middle of a map: of the validation maps beyond it, 14 of 128 and none of them finer
+# than 8 Å, 12 were off by more than 0.3 Å; they are 8 of the 9 that were off by more than 1 Å.
 _UNSURE = 0.7
 
 
