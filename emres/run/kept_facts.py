@@ -19,7 +19,7 @@ from emres.volume.spectrum import Spectra
 
 FILE = "patches.json"
 
-_FORMAT = 13
+FORMAT = 13  # of the numbers, and of how they are taken
 _SECONDS = 30.0  # of work that a kill may cost
 
 
@@ -34,7 +34,7 @@ def read_facts(dataset: DataSet, file: str = FILE) -> dict[str, MapFacts]:
                 value["shown"],
             )
             for key, value in found["maps"].items()
-            if found["format_version"] == _FORMAT
+            if found["format_version"] == FORMAT
         }
     return {}
 
@@ -90,5 +90,5 @@ class KeptFacts:
         if len(self.facts) > self._known:
             lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(_record(value))}" for key, value in self.facts.items())
             with suppress(OSError, EmresError), replaced_file(self._path) as part:
-                part.write_text(f'{{"format_version": {_FORMAT}, "maps": {{\n{lines}\n}}}}\n', encoding="utf-8")
+                part.write_text(f'{{"format_version": {FORMAT}, "maps": {{\n{lines}\n}}}}\n', encoding="utf-8")
         self._written, self._known = time.monotonic(), len(self.facts)

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from emres.archive.disk import replaced_file
+from emres.archive.disk import disk_errors, replaced_file
 from emres.archive.manifest import DataSet, Row
 from emres.archive.store import Store
 from emres.errors import StoreError
+from emres.run.kept_facts import FORMAT
 from emres.volume.grid import Triple
 from emres.volume.place_curves import PlaceCurves
 
@@ -53,16 +54,20 @@ def write_curves(
 
 
 def write_no_curves(dataset: DataSet, key: str) -> None:
-    """Note that a map has none, so that nobody tries again: a file that holds nothing."""
-    path = curves_path(dataset, key)
-    path.parent.mkdir(exist_ok=True)
-    path.touch()
+    """Note that a map has none, so that nobody tries again before numbers are taken in another way: an empty file."""
+    path = _none_path(dataset, key)
+    with disk_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
 
 
 def has_no_curves(dataset: DataSet, key: str) -> bool:
     """Whether it is known that a map has none."""
-    path = curves_path(dataset, key)
-    return path.is_file() and path.stat().st_size == 0
+    return _none_path(dataset, key).exists()
+
+
+def _none_path(dataset: DataSet, key: str) -> Path:
+    return curves_path(dataset, f"{key} has none, format {FORMAT}")
 
 
 def _target_at(dataset: DataSet, row: Row, places: Array) -> Array:

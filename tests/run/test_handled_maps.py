@@ -12,7 +12,9 @@ from emres.archive.manifest import DataSet, Row
 from emres.errors import MapError
 from emres.model.cut import CutPlan
 from emres.run import handled_maps as under_test
+from emres.run import patch_curves
 from emres.run.handled_maps import FILE, handled_maps
+from emres.run.kept_facts import FORMAT
 from emres.run.patch_curves import curves_path, read_curves
 from emres.simulate.recipe import Processing
 from tests.run.toy_dataset import GRID, toy_dataset
@@ -60,6 +62,9 @@ def test_where_no_molecule_is_left_nobody_looks_again(kept: DataSet, monkeypatch
     for _ in range(2):
         assert handled_maps(kept, rows, CUT, 2, silent) == []
         assert len(looked) == 2 * len(rows)
+    monkeypatch.setattr(patch_curves, "FORMAT", FORMAT + 1)  # a mask that is found otherwise may find one
+    handled_maps(kept, rows, CUT, 2, silent)
+    assert len(looked) == 4 * len(rows)
 
 
 def test_curves_that_are_gone_are_taken_again_and_the_same(kept: DataSet) -> None:
