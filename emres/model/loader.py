@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -132,7 +133,7 @@ class PatchStream(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        return self.batches() if worker is None else self.batches(worker.id, worker.num_workers)
+        return patch_batches(self, 0) if worker is None else self.batches(worker.id, worker.num_workers)
 
     def batches(self, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
         """Yield the batches of one worker: ``worker``, ``worker + workers``, ...
@@ -145,6 +146,8 @@ class PatchStream(IterableDataset[Batch]):
         ------
         Batch
         """
+        if get_worker_info() is not None:
+            _one_blas_thread()  # for good: such a process does nothing else
         opened, epoch = self.opener.open(), self.epoch
         mine = range(worker, len(self), workers)
         visits = plan_visits(self.opener.rows, epoch)
@@ -224,6 +227,8 @@ def _collated(items: Sequence[_Cut]) -> Batch:
 def patch_batches(stream: PatchStream, threads: int = 1) -> Iterator[Batch]:
     """Yield the batches of an epoch, cut ahead by threads; the same as from a ``DataLoader``.
 
+    Until it ends or is closed, numpy's products keep to one thread in the whole process.
+
     Parameters
     ----------
     stream : PatchStream
@@ -239,9 +244,16 @@ def patch_batches(stream: PatchStream, threads: int = 1) -> Iterator[Batch]:
     EmresError
         What went wrong in a thread.
     """
-    if threads < 1:
-        yield from stream.batches()
-        return
+    with _one_blas_thread():
+        yield from stream.batches() if threads < 1 else _cut_ahead(stream, threads)
+
+
+def _one_blas_thread() -> Any:
+    """Keep numpy's products to one thread: those of a patch are small, and more would spin beside torch's own."""
+    return threadpool_limits(1, user_api="blas")
+
+
+def _cut_ahead(stream: PatchStream, threads: int) -> Iterator[Batch]:
     stop = threading.Event()
     ready: list[queue.Queue[Any]] = [queue.Queue(_AHEAD) for _ in range(threads)]
     running = [

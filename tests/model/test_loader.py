@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import DataLoader
 
 from emres.errors import MapError
@@ -132,6 +134,41 @@ def test_another_epoch_reaches_workers_that_live_on(expected: list[Batch]) -> No
 
 
 @pytest.mark.timeout(60)
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+class OneThread(Memory):
+    """Breaks where numpy's products have more threads than one."""
+
+    def source(self, row: int) -> Source:
+        if blas_threads() != {1}:
+            raise MapError(f"products have {blas_threads()} threads")
+        return super().source(row)
+
+
+@pytest.mark.parametrize("batches", [iter, patch_batches, partial(patch_batches, threads=0)])
+def test_numpys_products_keep_to_one_thread_while_patches_are_cut(batches: Callable[..., Iterator[Batch]]) -> None:
+    one = stream()
+    one.opener = OneThread()
+    with threadpool_limits(2, user_api="blas"):
+        cutting = batches(one)
+        next(cutting)
+        assert blas_threads() == {1}
+        cutting.close()  # type: ignore[attr-defined]
+        assert blas_threads() == {2}
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_loaders_processes_keep_numpys_products_to_one_thread(context: str) -> None:
+    one = stream()
+    one.opener = OneThread()
+    with threadpool_limits(2, user_api="blas"):
+        loader = DataLoader(one, batch_size=None, num_workers=2, multiprocessing_context=context)
+        assert len(list(loader)) == len(one)
+        assert blas_threads() == {2}
+
+
 @pytest.mark.parametrize("threads", [0, 2])
 def test_what_goes_wrong_in_a_thread_is_told(threads: int) -> None:
     one = stream()
