@@ -24,7 +24,7 @@ from emres.run.patch_facts import facts_key, facts_of, guessed_for, size_for
 from emres.simulate.deposit import deposit
 from emres.simulate.halfmaps import HalfMaps
 from emres.simulate.processings import draw_handling
-from emres.simulate.recipe import Recipe
+from emres.simulate.recipe import Processing, Recipe
 from emres.volume.grid import Triple
 from emres.volume.place_curves import PlaceCurves
 from emres.volume.pyramid import MemoryPyramid
@@ -126,7 +126,19 @@ def _keys(dataset: DataSet, row: Row, cut: CutPlan, count: int) -> list[str]:
     if check_row(dataset, row).grid(row.target).voxels > _MOST_VOXELS:
         return []
     base = facts_key(dataset, row, _AVERAGE, size_for(row, cut))
-    return [f"{base}/handled-{number}" for number in range(count)]
+    size = check_row(dataset, row).grid(row.target).mean_voxel_size
+    return [f"{base}/handled-{_digest(_drawn(row, size, number)[0])}-{number}" for number in range(count)]
+
+
+def _drawn(row: Row, voxel_size: float, number: int) -> tuple[Processing, int]:
+    """Return what becomes of an average, and the seed of the place that is cut out."""
+    seed = int.from_bytes(hashlib.sha256(f"{row.entry} {number}".encode()).digest()[:7], "little")
+    return draw_handling(seed, row.reported or row.resolution, voxel_size), seed
+
+
+def _digest(how: Processing) -> str:
+    """Return what tells one thing that is done to a map from any other."""
+    return hashlib.sha256(repr(how).encode()).hexdigest()[:8]
 
 
 def _missing(dataset: DataSet, keys: list[str], known: Container[str]) -> list[str]:
@@ -144,8 +156,7 @@ def _halves(dataset: DataSet, row: Row) -> HalfMaps:
 
 def _handled(halves: HalfMaps, row: Row, cut: CutPlan, number: int) -> tuple[MapFacts, PlaceCurves, Triple]:
     """Return the numbers of a map, its curves, and where it starts, Å from the first voxel of its half maps."""
-    seed = int.from_bytes(hashlib.sha256(f"{row.entry} {number}".encode()).digest()[:7], "little")
-    how = draw_handling(seed, row.reported or row.resolution, halves.grid.mean_voxel_size)
+    how, seed = _drawn(row, halves.grid.mean_voxel_size, number)
     recipe = Recipe(seed=seed)  # for the place of what is cut out
     density, grid = deposit(replace(halves, recipe=recipe), how, most_gain=_MOST_GAIN)
     source, working = MemoryPyramid(density, grid), grid.resampled(cut.working_voxel_size(grid.mean_voxel_size))

@@ -62,13 +62,20 @@ def deposit(
     kept = kept_region(halves, processing)
     grid = deposited_grid(halves, processing, kept)
     mask = _mask(halves, processing, kept)
+    level = None if processing.contour is None else np.float32(processing.contour) * _rms(density[kept])
     if not grid.matches(halves.grid):
         density = fourier_resample(np.asarray(density, dtype=np.float32), halves.grid, grid)
         mask = None if mask is None else apply_matrices(mask, resampling_matrices(halves.grid, grid, "linear"))
     density = np.asarray(density if mask is None else density * mask, dtype=np.float32)
+    if level is not None:
+        density[density <= level] = 0
     if same_grid and not grid.matches(halves.grid):
         return fourier_resample(density, grid, halves.grid), halves.grid
     return density, grid
+
+
+def _rms(values: Array) -> np.float32:
+    return np.float32(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
 def kept_region(halves: HalfMaps, processing: Processing) -> Array:

@@ -160,6 +160,9 @@ class Processing(Checked):
         Å left round it.
     voxel_size : float
         Å to which the map is resampled; 0 leaves its own.
+    contour : float, optional
+        Rms densities of what is kept of the molecule: voxels up to that become 0. 0 takes away what is negative, None
+        nothing.
     """
 
     fsc_weighting: bool = False
@@ -171,6 +174,7 @@ class Processing(Checked):
     crop: bool = False
     crop_margin: float = within(6.0, 0, 200)
     voxel_size: float = within(0.0, 0, 20)
+    contour: float | None = within(None, 0, 10)
 
 
 @dataclass(frozen=True)
