@@ -51,6 +51,17 @@ def test_what_is_kept_is_not_taken_again(kept: DataSet, monkeypatch: pytest.Monk
     assert handled_maps(kept, kept.side("train"), CUT, 2, silent) == first
 
 
+def test_numbers_of_what_is_done_otherwise_are_not_taken_for_these(
+    kept: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = paired(kept)
+    before = handled_maps(kept, rows, CUT, 2, silent)
+    monkeypatch.setattr(under_test, "draw_handling", lambda *about: CROPPED)
+    after = handled_maps(kept, rows, CUT, 2, silent)
+    assert {one.key for one in before}.isdisjoint(one.key for one in after)
+    assert {one.facts.spectra.inside for one in before}.isdisjoint(one.facts.spectra.inside for one in after)
+
+
 def test_where_no_molecule_is_left_nobody_looks_again(kept: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(*about: object) -> None:
         looked.append(about)

@@ -97,6 +97,23 @@ def test_a_region_is_one_seeded_share_of_the_molecule(halves: HalfMaps) -> None:
     assert part.size < deposit(halves, replace(how, region=1.0))[0].size
 
 
+@pytest.mark.parametrize("contour", [0.0, 0.7])
+def test_a_contour_takes_what_lies_below_it_and_leaves_the_rest(halves: HalfMaps, contour: float) -> None:
+    plain, _ = deposit(halves)
+    stripped, _ = deposit(halves, Processing(contour=contour))
+    level = contour * np.sqrt(np.square(plain[halves.mask]).mean())
+    above = plain > level
+    np.testing.assert_array_equal(stripped[above], plain[above])
+    assert not stripped[~above].any()
+    assert 0.01 < above.mean() < 0.7
+
+
+def test_a_mask_without_an_edge_is_the_molecule_itself(halves: HalfMaps) -> None:
+    plain, _ = deposit(halves)
+    masked, _ = deposit(halves, Processing(mask="molecule", mask_edge=0.0))
+    np.testing.assert_array_equal(masked, np.where(halves.mask, plain, 0))
+
+
 @pytest.mark.parametrize("voxel_size", [1.1, 2.0])
 def test_resampling_keeps_the_map_where_it_is(halves: HalfMaps, voxel_size: float) -> None:
     how = Processing(low_pass=6.0, crop=True, voxel_size=voxel_size)
