@@ -143,7 +143,11 @@ def changes(density: Array, grid: Grid, inside: Array, resolution: float) -> Ite
     for name, sign in (("sharpened", -1), ("blurred", 1)):
         changed = filtered(density, grid, b_factor=sign * _SHARPENING * resolution**2)
         yield Change(f"{name} ninefold at its resolution", LOOSE, changed, grid, _same)
-    yield Change("soft mask", LOOSE, _masked(density, grid, inside, how.centre), grid, _same)
+    above = density - np.float32(how.centre)
+    soft = soft_edge(inside, _EDGE / grid.mean_voxel_size)
+    yield Change("soft mask", LOOSE, np.asarray(above * soft, dtype=np.float32), grid, _same)
+    yield Change("mask without an edge", LOOSE, np.asarray(above * inside, dtype=np.float32), grid, _same)
+    yield Change("nothing negative", LOOSE, np.maximum(above, 0), grid, _same)
     yield Change("low-pass at the map's resolution", LOOSE, filtered(density, grid, cut=resolution), grid, _same)
     if resolution > 2.1 * max(grid.voxel_size) and resolution < 0.1 * min(grid.extent):
         yield Change("low-pass at 1.3 times it", LOOSE, filtered(density, grid, cut=1.3 * resolution), grid, _same)
@@ -234,8 +238,3 @@ def filtered(density: Array, grid: Grid, *, b_factor: float = 0.0, cut: float = 
         gain *= 0.5 - 0.5 * np.tanh((np.sqrt(square) * cut - 1) / _SOFT_CUT)
     spectrum = np.fft.rfftn(density) * gain
     return np.asarray(np.fft.irfftn(spectrum, s=density.shape, axes=(0, 1, 2)), dtype=np.float32)
-
-
-def _masked(density: Array, grid: Grid, inside: Array, centre: float) -> Array:
-    soft = soft_edge(inside, _EDGE / grid.mean_voxel_size)
-    return np.asarray((density - np.float32(centre)) * soft, dtype=np.float32)

@@ -67,6 +67,19 @@ def test_filters_change_the_power_that_they_are_to_change() -> None:
     assert power(cut, 0.6 * at) == pytest.approx(power(DENSITY, 0.6 * at), rel=0.01)
 
 
+def test_masks_leave_the_molecule_alone_and_nothing_beside_it() -> None:
+    hard = all_changes()["mask without an edge"].density
+    solvent = DENSITY[INSIDE] - hard[INSIDE]
+    np.testing.assert_allclose(solvent, np.median(DENSITY[~INSIDE]), atol=0.01 * DENSITY.std())
+    assert not hard[~INSIDE].any()
+
+
+def test_nothing_negative_is_the_map_where_it_is_above_its_solvent() -> None:
+    stripped = all_changes()["nothing negative"].density
+    above = DENSITY - np.float32(np.median(DENSITY[~INSIDE]))
+    np.testing.assert_allclose(stripped, np.maximum(above, 0), atol=0.01 * DENSITY.std())
+
+
 def model_that_reads(attribute: str) -> Any:
     """Answers 5 Å in the ball, or what it takes from the box or the values of the map."""
 
