@@ -51,8 +51,6 @@ class Augmentation:
         sparing.
     mask : float
         Share of the patches in which everything outside a soft mask is 0, as in a masked deposition.
-    stripped : float
-        Share of the patches in which what is negative is 0.
     gain : float
         Standard deviation of the logarithm of a random gain: no mask is ever quite right, and the scale depends on it.
     offset : float
@@ -68,7 +66,6 @@ class Augmentation:
     b_factor: tuple[float, float] = (0.0, 0.0)
     noise: float = 0.0
     mask: float = 0.0
-    stripped: float = 0.0
     gain: float = 0.0
     offset: float = 0.0
     told: float = 0.0
@@ -77,7 +74,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         low, high = self.b_factor
         strengths = (self.noise, self.gain, self.offset, self.report)
-        shares = (self.mask, self.stripped, self.told)
+        shares = (self.mask, self.told)
         known = np.isfinite([low, high, *strengths, *shares]).all()
         if not (known and min(*strengths, *shares) >= 0 and max(shares) <= 1 and low <= high):
             raise UsageError(
@@ -87,7 +84,7 @@ class Augmentation:
     @property
     def varies(self) -> bool:
         """Whether the density is changed, beyond turning and mirroring."""
-        return self.context > 0 or max(self.noise, self.gain, self.offset, self.stripped) > 0
+        return self.context > 0 or max(self.noise, self.gain, self.offset) > 0
 
     @property
     def context(self) -> int:
@@ -96,9 +93,7 @@ class Augmentation:
 
 
 # What a net is trained with unless it is told otherwise.
-USUAL = Augmentation(
-    rotations=True, b_factor=(-80.0, 80.0), mask=0.2, stripped=0.1, gain=0.15, offset=0.02, told=0.4, report=0.06
-)
+USUAL = Augmentation(rotations=True, b_factor=(-80.0, 80.0), mask=0.2, gain=0.15, offset=0.02, told=0.4, report=0.06)
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,6 @@ class Draw:
     softness: float
     told: bool
     report: float
-    stripped: bool
 
 
 def drawn(plan: Augmentation, seed: int) -> tuple[Draw, np.random.Generator]:
@@ -125,8 +119,7 @@ def drawn(plan: Augmentation, seed: int) -> tuple[Draw, np.random.Generator]:
     gain, offset = float(np.exp(plan.gain * rng.normal())), float(plan.offset * rng.normal())
     growth, softness = int(rng.integers(2, 6)), float(rng.uniform(0.7, 2.0))
     told, report = bool(other.random() < plan.told), float(np.exp(plan.report * other.normal()))
-    stripped = bool(other.random() < plan.stripped)
-    return Draw(b_factor, noise, bool(masked), gain, offset, growth, softness, told, report, stripped), rng
+    return Draw(b_factor, noise, bool(masked), gain, offset, growth, softness, told, report), rng
 
 
 def rms_gain(spectra: Spectra, b_factor: float, finest: float) -> float:
@@ -192,8 +185,6 @@ def vary(
     density = cropped(density, context)
     if draw.noise:
         density = with_noise(density, draw.noise, rng)
-    if draw.stripped:
-        density = np.maximum(density, 0)
     if plan.gain or plan.offset:
         density = density * np.float32(draw.gain) + np.float32(draw.offset)
     if draw.masked:

@@ -119,7 +119,7 @@ class TrainPlan:
     steps: int = 2000
     batch: int = 16
     level_steps: int | None = None
-    handled: int = 6
+    handled: int = 4
     parts: int = 4
     seed: int = 0
     epoch_steps: int = 500

@@ -63,6 +63,23 @@ def doubts(
     return of_answer + sharpened_too_far(condition) + low_passed(median, condition, size)
 
 
+def stripped_of_the_rest(stripped: bool) -> list[str]:
+    """Return a sentence if nothing in a map lies below its background, else nothing.
+
+    Examples
+    --------
+    >>> stripped_of_the_rest(False)
+    []
+    """
+    if not stripped:
+        return []
+    return [
+        "nothing in the map lies below its background: what is negative, or lies below a contour, was taken away, and "
+        "so a map looks finer than it is; predict it from before that, or compare with half maps, emres estimate "
+        "--method fsc"
+    ]
+
+
 def sharpened_too_far(condition: Sequence[float]) -> list[str]:
     """Return a sentence if the power of a map rises towards fine detail as no signal's does, else nothing.
 

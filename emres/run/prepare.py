@@ -93,7 +93,7 @@ def prepare(
     if min(near.shape) < 1:
         raise MapError("the mask lies beside the map, in what its box was padded with", cure="use --mask auto or none")
     how = _resample(source.array(), grid, working, near, scratch, gathered, of_map)
-    scratch.note(centre=how.centre, scale=how.scale)
+    scratch.note(centre=how.centre, scale=how.scale, stripped=gathered.stripped())
     return region.shared(of_working), of_working
 
 
@@ -126,6 +126,10 @@ class _MinMax:
     def result(self) -> Normalisation:
         found = self._running.result()
         return Normalisation(found.minimum, found.maximum - found.minimum)
+
+    def stripped(self) -> bool:
+        """Return False: such a net asks nothing of a map as a whole."""
+        return False
 
 
 def _robust(grid: Grid) -> RobustStatistics:

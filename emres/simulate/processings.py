@@ -11,7 +11,6 @@ from emres.simulate.recipe import Processing, Recipe
 
 # Of what may become of a map: natural logarithm of the factor of amplitudes at its resolution; Å^2.
 _HANDLED_GAIN, _MOST_B = 2.5, 5000.0
-_MOST_CONTOUR = 0.8  # rms densities of the molecule
 
 
 def draw_deposits(recipe: Recipe, count: int) -> tuple[Processing, ...]:
@@ -98,9 +97,8 @@ def draw_processing(
 def draw_handling(seed: int, resolution: float, voxel_size: float) -> Processing:
     """Draw what may become of a map on its way to somebody: more than most depositors do to one.
 
-    It is blurred, or sharpened too far, low-passed away from its resolution, masked more closely or to one chain, with
-    an edge or without, cut out, also through the molecule, resampled, and stripped of what is negative or lies below a
-    contour; some of it, or all.
+    It is blurred, or sharpened too far, low-passed away from its resolution, masked more closely or to one chain, cut
+    out, also through the molecule, and resampled; some of it, or all.
 
     Parameters
     ----------
@@ -132,20 +130,16 @@ def draw_handling(seed: int, resolution: float, voxel_size: float) -> Processing
     gain = float(rng.uniform(-_HANDLED_GAIN, _HANDLED_GAIN))
     cut, finer = even(rng, 0.8 * resolution, 1.5 * resolution), even(rng, 0.65 * voxel_size, 1.7 * voxel_size)
     part = float(rng.uniform(0.1, 0.9)) if rng.random() < 0.5 and (masked or cropped) else 1.0
-    edge, margin = float(rng.uniform(3, 10)), float(rng.uniform(0, 12))
-    hard, stripped, all_negative = (bool(rng.random() < share) for share in (0.5, 0.3, 0.5))
-    contour = 0.0 if all_negative else float(rng.uniform(0, _MOST_CONTOUR))
     return Processing(
         fsc_weighting=weighted,
         sharpening=float(np.clip(-4 * gain * resolution**2, -_MOST_B, _MOST_B)) if filtered else 0.0,
         low_pass=cut if limited else 0.0,
         mask="molecule" if masked else "none",
-        mask_edge=0.0 if hard and masked else edge,
+        mask_edge=float(rng.uniform(3, 10)),
         region=part,
         crop=cropped,
-        crop_margin=margin,
+        crop_margin=float(rng.uniform(0, 12)),
         voxel_size=finer if resampled and (finer < voxel_size or resolution > 2.1 * finer) else 0.0,
-        contour=contour if stripped else None,
     )
 
 

@@ -12,6 +12,7 @@ from emres.errors import MapError
 
 Array = np.ndarray[Any, Any]
 
+_FLOOR = 0.2  # of all beside the molecule: so much is never alike by chance
 _PIECE = 1 << 16  # voxels: in double precision they just fit a core's cache
 
 
@@ -139,6 +140,17 @@ class RobustStatistics:
                 cure="check that the file is the right map",
             )
         return Normalisation(centre, scale)
+
+    def stripped(self) -> bool:
+        """Tell whether nothing lies below a value that much of all beside the molecule has.
+
+        No map of a molecule is like that before somebody takes away what is negative, or what lies below a contour.
+        """
+        outside = np.concatenate(self._outside)
+        if not outside.size:
+            return False
+        lowest = outside.min()
+        return bool(lowest <= self._lowest + self._reference and (outside == lowest).mean() >= _FLOOR)
 
 
 def robust_statistics(values: Array, mask: Array) -> Normalisation:

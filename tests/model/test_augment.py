@@ -151,13 +151,6 @@ def test_masked_is_masked_and_the_rest_goes_on(density: np.ndarray, target: np.n
     assert not masked[0].any()
 
 
-def test_stripped_is_what_is_not_negative(density: np.ndarray, target: np.ndarray) -> None:
-    stripped = vary(density, target, Augmentation(stripped=1.0), VOXEL_SIZE, (FLAT, 0.0), 0)
-    np.testing.assert_array_equal(stripped, np.maximum(density, 0))
-    some = [vary(density, target, Augmentation(stripped=0.3), VOXEL_SIZE, (FLAT, 0.0), seed) for seed in range(40)]
-    assert 4 < sum(one.min() == 0 for one in some) < 20
-
-
 def test_gain_and_offset_are_one_number_each_for_a_patch(density: np.ndarray, target: np.ndarray) -> None:
     varied = vary(density, target, Augmentation(gain=0.3, offset=0.2), VOXEL_SIZE, (FLAT, 3.0), seed=2)
     slope, offset = np.polyfit(density.ravel(), varied.ravel(), 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emres.archive.mrc import write_mrc
+from emres.archive.mrc import read_mrc, write_mrc
 from emres.archive.registry import find_model
 from emres.model.condition import condition_of
 from emres.model.contract import read_contract
@@ -95,6 +95,16 @@ def test_a_map_that_was_sharpened_too_far_is_said_to_be(tmp_path: Path, b_factor
     write_mrc(tmp_path / "in.mrc", make_volume(filtered(density, grid, b_factor=b_factor), grid))
     facts = predict_input(str(tmp_path / "in.mrc"), output=tmp_path / "out.mrc")
     assert any("sharpened so far" in sentence for sentence in facts.get("warnings", [])) == warned
+
+
+@pytest.mark.parametrize(("negative", "warned"), [(False, True), (True, False)])
+def test_a_map_of_which_all_that_is_negative_was_taken_away_is_said_to_be(
+    tmp_path: Path, negative: bool, warned: bool
+) -> None:
+    volume = read_mrc(EMBEDDED)
+    write_mrc(tmp_path / "in.mrc", volume if negative else volume.clip(min=0))
+    facts = predict_input(str(tmp_path / "in.mrc"), output=tmp_path / "out.mrc")
+    assert any("below its background" in sentence for sentence in facts["warnings"]) == warned
 
 
 def test_a_deposit_that_was_low_passed_far_from_its_claim_says_where(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from emres.errors import MapError
-from emres.volume.density import RunningStatistics, robust_statistics
+from emres.volume.density import RobustStatistics, RunningStatistics, robust_statistics
 
 
 @given(st.integers(1, 5), st.sampled_from([0.0, 1e4, -1e6]), st.sampled_from([1e-4, 1.0, 300.0]), st.integers(0, 9))
@@ -61,6 +61,44 @@ def test_normalised_density_does_not_move_with_padding_and_masking(molecule: tup
     for other in (robust_statistics(*padded), robust_statistics(masked, inside)):
         assert other.scale == pytest.approx(normalisation.scale, rel=0.01)
         assert other.centre == pytest.approx(normalisation.centre, abs=0.02 * normalisation.scale)
+
+
+@pytest.mark.parametrize(
+    ("change", "stripped"),
+    [
+        ("as it is", False),
+        ("masked", False),
+        ("nothing negative", True),
+        ("a contour", True),
+        ("masked, nothing negative", True),
+        ("offset by 3, nothing below", True),
+        ("all above zero", False),
+    ],
+)
+def test_a_map_of_which_all_below_its_background_was_taken_away_is_known(
+    molecule: tuple[np.ndarray, np.ndarray], change: str, stripped: bool
+) -> None:
+    values, inside = molecule
+    near = ndimage.binary_dilation(inside, iterations=3)
+    changed = {
+        "as it is": values,
+        "masked": np.where(near, values, 0),
+        "nothing negative": np.maximum(values, 0),
+        "a contour": np.where(values > 1.5, values, 0),
+        "masked, nothing negative": np.where(near, np.maximum(values, 0), 0),
+        "offset by 3, nothing below": np.maximum(values, 0) + 3,
+        "all above zero": values - values.min(),
+    }[change]
+    statistics = RobustStatistics()
+    for part, where in zip(np.split(changed, 3), np.split(inside, 3), strict=True):
+        statistics.add(part, where)
+    assert statistics.stripped() == stripped
+
+
+def test_without_anything_beside_the_molecule_nobody_can_tell(molecule: tuple[np.ndarray, np.ndarray]) -> None:
+    statistics = RobustStatistics()
+    statistics.add(np.maximum(molecule[0], 0), np.ones(molecule[0].shape, dtype=bool))
+    assert not statistics.stripped()
 
 
 def test_inside_a_normalised_molecule_the_mean_square_is_one(molecule: tuple[np.ndarray, np.ndarray]) -> None:
