@@ -155,7 +155,8 @@ def test_normalisation_is_what_inference_gives(tmp_path: Path) -> None:
     working = grid.resampled(1.5)
     prepare(source, mask_slabs(source, "auto"), working, scratch, reach=8)
     facts, _ = take_facts(dataset, row, "map", 1.5)
-    assert {"centre": facts.normalisation.centre, "scale": facts.normalisation.scale} == scratch.notes()
+    noted = scratch.notes()
+    assert (facts.normalisation.centre, facts.normalisation.scale) == (noted["centre"], noted["scale"])
     # and so are the voxels, but for the shorter memory of a windowed sinc
     found = patches(dataset, side=16, count=12, voxel_size=1.5, seed=1).compute()
     assert scratch.open(DENSITY).shape == working.shape
