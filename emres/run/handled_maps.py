@@ -123,11 +123,12 @@ def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str
 
 def _keys(dataset: DataSet, row: Row, cut: CutPlan, count: int) -> list[str]:
     """Return the keys of what becomes of the average of a row; none if it is large."""
-    if check_row(dataset, row).grid(row.target).voxels > _MOST_VOXELS:
+    grid = check_row(dataset, row).grid(row.target)
+    if grid.voxels > _MOST_VOXELS:
         return []
     base = facts_key(dataset, row, _AVERAGE, size_for(row, cut))
-    size = check_row(dataset, row).grid(row.target).mean_voxel_size
-    return [f"{base}/handled-{_digest(_drawn(row, size, number)[0])}-{number}" for number in range(count)]
+    drawn = (_drawn(row, grid.mean_voxel_size, number)[0] for number in range(count))
+    return [f"{base}/handled-{_digest(how)}-{number}" for number, how in enumerate(drawn)]
 
 
 def _drawn(row: Row, voxel_size: float, number: int) -> tuple[Processing, int]:

@@ -133,7 +133,6 @@ def test_another_epoch_reaches_workers_that_live_on(expected: list[Batch]) -> No
     assert same(list(loader), expected)
 
 
-@pytest.mark.timeout(60)
 def blas_threads() -> set[int]:
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
@@ -159,6 +158,7 @@ def test_numpys_products_keep_to_one_thread_while_patches_are_cut(batches: Calla
         assert blas_threads() == {2}
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_a_loaders_processes_keep_numpys_products_to_one_thread(context: str) -> None:
     one = stream()
@@ -169,6 +169,7 @@ def test_a_loaders_processes_keep_numpys_products_to_one_thread(context: str) ->
         assert blas_threads() == {2}
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("threads", [0, 2])
 def test_what_goes_wrong_in_a_thread_is_told(threads: int) -> None:
     one = stream()
