@@ -33,8 +33,10 @@ from emres.model.ranks import Ranks
 from emres.model.train_plan import TrainPlan
 from emres.model.validation import Validation
 from emres.run.card import note_for_card
+from emres.run.handled_maps import HANDLED
 from emres.run.train_data import training_stream, validation_stream
-from emres.run.train_readers import handled_examples, level_maps, place_examples, read_maps
+from emres.run.train_lessons import handled_examples, level_maps, place_examples
+from emres.run.train_readers import read_maps
 from emres.volume.spectrum import NYQUIST
 
 NOISE = (*range(NYQUIST, KNOWN + 1), SHOWN, SHOWN + 1)
@@ -237,7 +239,7 @@ def net_measured(folder: Path, model: Path) -> dict[str, dict[str, float]]:
 
 def _learnt_from(stream: PatchStream, plan: TrainPlan) -> list[WholeMap]:
     maps = level_maps(stream)
-    return maps + handled_examples(stream, maps, plan.handled, lambda moment: None)
+    return maps + handled_examples(stream, maps, {HANDLED: plan.handled}, lambda moment: None)
 
 
 def _with_places(stream: PatchStream) -> tuple[list[WholeMap], list[PlaceExamples]]:

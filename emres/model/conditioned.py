@@ -44,6 +44,26 @@ _USUAL_SPREAD = 0.15  # of log(local resolution) about what is predicted
 _DROPPED, _ERROR = 0.3, 0.1  # share of hidden numbers that training leaves out, error it adds: there are few maps
 
 
+class Readers(nn.Module):
+    """What reads the level of a map as a whole, a first guess, and of each of its places.
+
+    Parameters
+    ----------
+    members : int
+        Of the reader of places.
+    """
+
+    def __init__(self, members: int) -> None:
+        super().__init__()
+        self.level = LevelReader()
+        self.places = PlaceReader(members)
+
+    def follow(self, others: Film) -> None:
+        """Know what the readers of usual maps know."""
+        self.level.load_state_dict(others.level.state_dict())
+        self.places.load_state_dict(others.places.state_dict())
+
+
 class Film(nn.Module):
     """From what is told of a map to a gain and an offset for each of some channels; and what reads levels.
 
@@ -72,12 +92,19 @@ class Film(nn.Module):
         # What the logarithm of the spread lacks, by what is known of the noise and whether a resolution is told. Found
         # at last.
         self.register_buffer("surety", torch.zeros(3, 2))
+        self.stripped = Readers(members)
+
+    def readers(self, stripped: bool) -> Film | Readers:
+        """Return what reads levels, ``level`` and ``places``: of usual maps, or of stripped ones."""
+        return self.stripped if stripped else self
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Take in weights of before noise that was filtered had a surety of its own, too."""
+        """Take in weights of before filtered noise had a surety, and stripped maps had readers, of their own."""
         surety = state_dict.get(f"{prefix}surety")
         if surety is not None and len(surety) == 2:
             state_dict[f"{prefix}surety"] = surety[[0, 1, 1]]
+        for name in [name for name in state_dict if name.startswith((f"{prefix}level.", f"{prefix}places."))]:
+            state_dict.setdefault(f"{prefix}stripped.{name.removeprefix(prefix)}", state_dict[name])
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
@@ -133,11 +160,6 @@ class ConditionedUNet(TwoLevelUNet):
     def receptive_radius(self) -> int:
         """Voxels from an output voxel to the farthest input voxel that it can depend on."""
         return 16 + 4 * self.deep_layers
-
-    def level(self, condition: Tensor) -> Tensor:
-        """Return the level that (batch, LENGTH) numbers alone let expect, log(resolution / voxel size): (batch,)."""
-        level: Tensor = self.film.level(condition)
-        return level
 
     def forward(
         self,

@@ -25,12 +25,15 @@ class MapFacts:
         The level that its local power over its noise shows, where that is known.
     read : two Levels, optional
         What a reader finds in it, without the reported resolution and with it.
+    stripped : bool
+        Whether nothing in it lies below its background.
     """
 
     normalisation: Normalisation
     spectra: Spectra
     shown: float | None = None
     read: tuple[Levels, Levels] | None = None
+    stripped: bool = False
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,9 @@ class TrainPlan:
     handled : int
         Of a net that is told of whole maps: how often every average of half maps is sharpened, filtered, cut and
         resampled beyond what its depositors did; readers of whole maps learn from these, too.
+    stripped : int
+        How often, of such a net, it is also stripped of all below its background or a contour; maps that look so have
+        readers of their own.
     parts : int
         A batch comes in so many parts, which processes share: their number divides it.
     seed : int
@@ -120,6 +123,7 @@ class TrainPlan:
     batch: int = 16
     level_steps: int | None = None
     handled: int = 4
+    stripped: int = 4
     parts: int = 4
     seed: int = 0
     epoch_steps: int = 500
@@ -147,7 +151,8 @@ class TrainPlan:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "parts", "octave_steps", "epoch_steps", "evaluate_every", "validation_patches"):
             _check(getattr(self, name) >= 1, self, name, "1 or more")
-        for name in ("seed", "handled", "octaves", "patience", "checkpoint_every", "weight_decay", "spread"):
+        counts = ("seed", "handled", "stripped", "octaves", "patience", "checkpoint_every")
+        for name in (*counts, "weight_decay", "spread"):
             _check(getattr(self, name) >= 0, self, name, "0 or more")
         for name in ("side", "level_steps"):
             _check(getattr(self, name) is None or getattr(self, name) >= 1, self, name, "1 or more")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from emres.model.conditioned import Film, Readers
 from emres.model.contract import Contract
 from emres.model.inference import opened_net
 from emres.model.place import read_places
@@ -19,7 +20,9 @@ Array = np.ndarray[Any, Any]
 _LOCAL_OVER_REPORTED = 1.2  # median of simulated maps
 
 
-def guessed_resolution(folder: Path | str, contract: Contract, condition: Array, voxel_size: float) -> float | None:
+def guessed_resolution(
+    folder: Path | str, contract: Contract, condition: Array, voxel_size: float, *, stripped: bool = False
+) -> float | None:
     """Return what the authors of a map might report of it, Å; None if the net has no opinion.
 
     Parameters
@@ -31,28 +34,45 @@ def guessed_resolution(folder: Path | str, contract: Contract, condition: Array,
         Of the map, with nothing told of a resolution.
     voxel_size : float
         Å, of the model's grid.
+    stripped : bool
+        Whether nothing in the map lies below its background: such maps have readers of their own.
 
     Raises
     ------
     ModelError, IntegrityError
         If the bundle cannot be opened.
     """
-    net, _ = opened_net(str(folder), contract.weights_sha256, "cpu")
-    if not hasattr(net, "level"):
+    readers = _readers(folder, contract, stripped)
+    if readers is None:
         return None
     with torch.inference_mode():
-        level = float(net.level(torch.from_numpy(condition)[None]))  # type: ignore[operator]
+        level = float(readers.level(torch.from_numpy(condition)[None]))
     return float(np.clip(np.exp(level), *contract.valid_range)) * voxel_size / _LOCAL_OVER_REPORTED
 
 
-def levels_read(folder: Path | str, contract: Contract, condition: Array, curves: PlaceCurves) -> Levels | None:
+def levels_read(
+    folder: Path | str, contract: Contract, condition: Array, curves: PlaceCurves, *, stripped: bool = False
+) -> Levels | None:
     """Return what the reader of a bundle finds in a map; None if its net has none.
+
+    Parameters
+    ----------
+    folder, contract, condition, stripped
+        As for :func:`guessed_resolution`, of all that is known of the map.
+    curves : PlaceCurves
+        Of its places.
 
     Raises
     ------
     ModelError, IntegrityError
         If the bundle cannot be opened.
     """
+    readers = _readers(folder, contract, stripped)
+    return None if readers is None else read_places(readers.places, condition, curves)
+
+
+def _readers(folder: Path | str, contract: Contract, stripped: bool) -> Film | Readers | None:
+    """Return what reads levels of usual maps, or of stripped ones: ``level`` and ``places``; None if a net has none."""
     net, _ = opened_net(str(folder), contract.weights_sha256, "cpu")
-    reader = getattr(getattr(net, "film", None), "places", None)
-    return None if reader is None else read_places(reader, condition, curves)
+    film = getattr(net, "film", None)
+    return film.readers(stripped) if isinstance(film, Film) else None

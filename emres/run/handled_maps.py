@@ -1,13 +1,14 @@
 """Averages of half maps that more became of than their depositors do: readers of whole maps learn from these, too.
 
-They are sharpened too far or blurred, low-passed elsewhere, cut through, on other voxels; the target stays what it was.
+They are sharpened too far or blurred, low-passed elsewhere, cut through, on other voxels; some are also stripped of all
+below their background, which have readers of their own. The target stays what it was.
 Nothing but their numbers and curves is kept, as of the maps of a data set.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from emres.archive.manifest import DataSet, Row
 from emres.errors import MapError
 from emres.model.cut import CutPlan
 from emres.model.patch_source import MapFacts
+from emres.model.train_plan import TrainPlan
 from emres.run.kept_facts import KeptFacts
 from emres.run.masks import mask_slabs
 from emres.run.patch_curves import curves_path, has_no_curves, write_curves, write_no_curves
@@ -23,13 +25,14 @@ from emres.run.patch_entries import HALF_MAPS, check_row
 from emres.run.patch_facts import facts_key, facts_of, guessed_for, size_for
 from emres.simulate.deposit import deposit
 from emres.simulate.halfmaps import HalfMaps
-from emres.simulate.processings import draw_handling
+from emres.simulate.processings import draw_handling, draw_stripped
 from emres.simulate.recipe import Processing, Recipe
 from emres.volume.grid import Triple
 from emres.volume.place_curves import PlaceCurves
 from emres.volume.pyramid import MemoryPyramid
 
 FILE = "handled.json"
+HANDLED, STRIPPED = "handled", "stripped"  # kinds of what becomes of an average
 
 _AVERAGE = "average"
 _MOST_VOXELS = 2**25  # of half maps: some volumes of a simulation lie in memory
@@ -44,21 +47,24 @@ class Handled:
     ----------
     row : Row
         Whose it is.
+    kind : str
+        ``handled`` or ``stripped``.
     number : int
-        Which of the entry's.
+        Which of the entry's, of this kind.
     key : str
         Of its numbers.
     facts : MapFacts
     """
 
     row: Row
+    kind: str
     number: int
     key: str
     facts: MapFacts
 
 
 def handled_maps(
-    dataset: DataSet, rows: Iterable[Row], cut: CutPlan, count: int, tell: Callable[[int, int], None]
+    dataset: DataSet, rows: Iterable[Row], cut: CutPlan, counts: Mapping[str, int], tell: Callable[[int, int], None]
 ) -> list[Handled]:
     """Return what became of the averages of some rows, taking what is missing and keeping it for the next time.
 
@@ -69,8 +75,8 @@ def handled_maps(
         Those without half maps, and those of over 320^3 voxels, have none.
     cut : CutPlan
         Of patches: whose voxels the numbers are of.
-    count : int
-        Of every row.
+    counts : mapping
+        Kind -> how many of every row.
     tell : callable
         Told how many rows are done, of how many.
 
@@ -82,12 +88,17 @@ def handled_maps(
     able, found = [row for row in rows if can_be_handled(row)], []
     with KeptFacts(dataset, FILE) as kept:
         for done, row in enumerate(able, 1):
-            keys = _keys(dataset, row, cut, count)
+            keys = _keys(dataset, row, cut, counts)
             for key, facts in handled_facts(dataset, row, cut, _missing(dataset, keys, kept.facts)):
                 kept.keep(key, facts)
-            found += [Handled(row, k, key, kept.facts[key]) for k, key in enumerate(keys) if key in kept.facts]
+            found += [Handled(row, *_which(key), key, kept.facts[key]) for key in keys if key in kept.facts]
             tell(done, len(able))
     return found
+
+
+def wanted(plan: TrainPlan) -> dict[str, int]:
+    """Return how many of each kind a training makes of every average."""
+    return {HANDLED: plan.handled, STRIPPED: plan.stripped}
 
 
 def can_be_handled(row: Row) -> bool:
@@ -95,9 +106,11 @@ def can_be_handled(row: Row) -> bool:
     return _AVERAGE in row.densities and not row.lattice
 
 
-def missing_handled(dataset: DataSet, row: Row, cut: CutPlan, count: int, known: Container[str]) -> list[str]:
+def missing_handled(
+    dataset: DataSet, row: Row, cut: CutPlan, counts: Mapping[str, int], known: Container[str]
+) -> list[str]:
     """Return the keys of what became of an average, as far as their numbers, or curves, are not known."""
-    return _missing(dataset, _keys(dataset, row, cut, count), known)
+    return _missing(dataset, _keys(dataset, row, cut, counts), known)
 
 
 def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str]) -> Iterator[tuple[str, MapFacts]]:
@@ -113,7 +126,7 @@ def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str
     halves = _halves(dataset, row)
     for key in keys:
         try:
-            facts, curves, start = _handled(halves, row, cut, int(key.rsplit("-", 1)[1]))
+            facts, curves, start = _handled(halves, row, cut, *_which(key))
         except MapError:  # no molecule is left
             write_no_curves(dataset, key)
             continue
@@ -121,20 +134,33 @@ def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str
         yield key, facts
 
 
-def _keys(dataset: DataSet, row: Row, cut: CutPlan, count: int) -> list[str]:
+def _keys(dataset: DataSet, row: Row, cut: CutPlan, counts: Mapping[str, int]) -> list[str]:
     """Return the keys of what becomes of the average of a row; none if it is large."""
     grid = check_row(dataset, row).grid(row.target)
     if grid.voxels > _MOST_VOXELS:
         return []
     base = facts_key(dataset, row, _AVERAGE, size_for(row, cut))
-    drawn = (_drawn(row, grid.mean_voxel_size, number)[0] for number in range(count))
-    return [f"{base}/handled-{_digest(how)}-{number}" for number, how in enumerate(drawn)]
+    which = [(kind, number) for kind, count in counts.items() for number in range(count)]
+    drawn = (_drawn(row, grid.mean_voxel_size, *one)[0] for one in which)
+    return [f"{base}/{kind}-{_digest(how)}-{number}" for (kind, number), how in zip(which, drawn, strict=True)]
 
 
-def _drawn(row: Row, voxel_size: float, number: int) -> tuple[Processing, int]:
+def _which(key: str) -> tuple[str, int]:
+    """Return the kind and the number that a key is of."""
+    kind, _, number = key.rsplit("/", 1)[1].split("-")
+    return kind, int(number)
+
+
+def _drawn(row: Row, voxel_size: float, kind: str, number: int) -> tuple[Processing, int]:
     """Return what becomes of an average, and the seed of the place that is cut out."""
-    seed = int.from_bytes(hashlib.sha256(f"{row.entry} {number}".encode()).digest()[:7], "little")
-    return draw_handling(seed, row.reported or row.resolution, voxel_size), seed
+    seed = int.from_bytes(hashlib.sha256(f"{row.entry}{_name(kind, number)}".encode()).digest()[:7], "little")
+    draw = draw_stripped if kind == STRIPPED else draw_handling
+    return draw(seed, row.reported or row.resolution, voxel_size), seed
+
+
+def _name(kind: str, number: int) -> str:
+    """Return what tells one that is made of an average from the others: its draws follow from it."""
+    return f" {number}" if kind == HANDLED else f" {kind} {number}"
 
 
 def _digest(how: Processing) -> str:
@@ -155,13 +181,13 @@ def _halves(dataset: DataSet, row: Row) -> HalfMaps:
     return HalfMaps(one, other, np.asarray(group.array(row.target)[:]) > 0, grid, Recipe())
 
 
-def _handled(halves: HalfMaps, row: Row, cut: CutPlan, number: int) -> tuple[MapFacts, PlaceCurves, Triple]:
+def _handled(halves: HalfMaps, row: Row, cut: CutPlan, kind: str, number: int) -> tuple[MapFacts, PlaceCurves, Triple]:
     """Return the numbers of a map, its curves, and where it starts, Å from the first voxel of its half maps."""
-    how, seed = _drawn(row, halves.grid.mean_voxel_size, number)
+    how, seed = _drawn(row, halves.grid.mean_voxel_size, kind, number)
     recipe = Recipe(seed=seed)  # for the place of what is cut out
     density, grid = deposit(replace(halves, recipe=recipe), how, most_gain=_MOST_GAIN)
     source, working = MemoryPyramid(density, grid), grid.resampled(cut.working_voxel_size(grid.mean_voxel_size))
-    facts, curves = facts_of(source, mask_slabs(source, "auto"), working, guessed_for(row, f" {number}"))
+    facts, curves = facts_of(source, mask_slabs(source, "auto"), working, guessed_for(row, _name(kind, number)))
     assert curves is not None
     z, y, x = (a - b for a, b in zip(grid.origin, halves.grid.origin, strict=True))
     return facts, curves, (z, y, x)

@@ -32,6 +32,7 @@ def read_facts(dataset: DataSet, file: str = FILE) -> dict[str, MapFacts]:
                 Normalisation(**value["normalisation"]),
                 _spectra(value["spectra"]),
                 value["shown"],
+                stripped=value.get("stripped", False),  # older files do not say
             )
             for key, value in found["maps"].items()
             if found["format_version"] == FORMAT
@@ -54,6 +55,7 @@ def _record(facts: MapFacts) -> dict[str, Any]:
         "normalisation": asdict(facts.normalisation),
         "spectra": asdict(facts.spectra),
         "shown": facts.shown,
+        "stripped": facts.stripped,
     }
 
 

@@ -230,15 +230,16 @@ def _tell(
     """Return what the net is told, and write the pattern if it is one that reads it."""
     from emres.model.whole_map import guessed_resolution, levels_read
 
-    spectra, working = molecule.spectra(), molecule.working
+    spectra, working, stripped = molecule.spectra(), molecule.working, scratch.notes()["stripped"]
     if not contract.patterned:
         return with_level(condition_of(spectra, reported), None)
     resolution = shown_resolution(spectra) if any(spectra.outside) else reported
     if resolution is None and folder is not None:
-        resolution = guessed_resolution(folder, contract, condition_of(spectra), working.voxel_size[0])
+        told, size = condition_of(spectra), working.voxel_size[0]
+        resolution = guessed_resolution(folder, contract, told, size, stripped=stripped)
     curves, shown = places_of(molecule, spectra, resolution or _USUAL_VOXELS * working.voxel_size[0], finest)
     condition = condition_of(spectra, reported, shown)
-    levels = None if folder is None else levels_read(folder, contract, condition, curves)
+    levels = None if folder is None else levels_read(folder, contract, condition, curves, stripped=stripped)
     pattern = scratch.create(PATTERN, working.shape, "float32")
     if levels is not None:
         for box in slabs(working):

@@ -106,14 +106,15 @@ def facts_of(
     grid = source.grid()
     with _scratch(grid, working) as scratch:
         boxes = prepare(source, masks, working, scratch, reach=REACH)
-        normalisation = Normalisation(scratch.notes()["centre"], scratch.notes()["scale"])
+        notes = scratch.notes()
+        normalisation, stripped = Normalisation(notes["centre"], notes["scale"]), notes["stripped"]
         molecule = Molecule.prepared(scratch, working, boxes, grid.mean_voxel_size)
         spectra = molecule.spectra()
         if guessed is None:
-            return MapFacts(normalisation, spectra), None
+            return MapFacts(normalisation, spectra, stripped=stripped), None
         resolution = shown_resolution(spectra) if any(spectra.outside) else guessed
         curves, shown = places_of(molecule, spectra, resolution, max(grid.voxel_size))
-        return MapFacts(normalisation, spectra, shown), curves
+        return MapFacts(normalisation, spectra, shown, stripped=stripped), curves
 
 
 def guessed_for(row: Row, which: str = "") -> float:

@@ -20,11 +20,11 @@ from emres.model.patch_source import MapFacts
 from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
 from emres.run.handled_maps import FILE as HANDLED
-from emres.run.handled_maps import can_be_handled, handled_facts, missing_handled
+from emres.run.handled_maps import can_be_handled, handled_facts, missing_handled, wanted
 from emres.run.kept_facts import KeptFacts
 from emres.run.patch_facts import missing_facts, taken_facts
 from emres.run.train_data import training_stream
-from emres.run.train_readers import level_maps, rows_of_maps
+from emres.run.train_lessons import level_maps, rows_of_maps
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -96,12 +96,12 @@ def read_ahead(folder: Path, plan: TrainPlan, tell: Tell, *, processes: int = 1,
     with KeptFacts(dataset) as kept:
         found = [(row, missing_facts(dataset, row, cut, kept.facts)) for row in rows]
         _read(_entries(dataset, cut, found, handled=False), "numbers of maps", kept, tell, processes, client)
-    if not getattr(ARCHITECTURES.get(plan.kind.architecture), "patterned", False) or not plan.handled:
+    if not getattr(ARCHITECTURES.get(plan.kind.architecture), "patterned", False):
         return
     stream = training_stream(dataset, plan)
     with KeptFacts(dataset, HANDLED) as kept:
         able = [row for row in rows_of_maps(stream, level_maps(stream)) if can_be_handled(row)]
-        found = [(row, missing_handled(dataset, row, cut, plan.handled, kept.facts)) for row in able]
+        found = [(row, missing_handled(dataset, row, cut, wanted(plan), kept.facts)) for row in able]
         _read(_entries(dataset, cut, found, handled=True), "maps handled", kept, tell, processes, client)
 
 

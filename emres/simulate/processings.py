@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from emres.simulate.recipe import Processing, Recipe
 
 # Of what may become of a map: natural logarithm of the factor of amplitudes at its resolution; Å^2.
 _HANDLED_GAIN, _MOST_B = 2.5, 5000.0
+_MOST_CONTOUR = 0.8  # rms densities of the molecule
 
 
 def draw_deposits(recipe: Recipe, count: int) -> tuple[Processing, ...]:
@@ -141,6 +143,41 @@ def draw_handling(seed: int, resolution: float, voxel_size: float) -> Processing
         crop_margin=float(rng.uniform(0, 12)),
         voxel_size=finer if resampled and (finer < voxel_size or resolution > 2.1 * finer) else 0.0,
     )
+
+
+def draw_stripped(seed: int, resolution: float, voxel_size: float) -> Processing:
+    """Draw what may become of a map that is stripped in the end of what is negative, or lies below a contour.
+
+    Half of them are cut out without a soft edge, as programs cut out chains; half of these, or more, to a part.
+
+    Parameters
+    ----------
+    seed, resolution, voxel_size
+        As for :func:`draw_handling`, which draws the rest.
+
+    Returns
+    -------
+    Processing
+
+    Raises
+    ------
+    UsageError
+        If the resolution is not positive.
+
+    Examples
+    --------
+    >>> [draw_stripped(seed, 6.0, 2.0).contour > 0 for seed in range(4)]
+    [True, False, True, True]
+    """
+    rng = _generator(seed, 4, resolution)
+    handled = draw_handling(seed, resolution, voxel_size)
+    all_negative, hard = (bool(rng.random() < 0.5) for _ in range(2))
+    contour, part, whole = float(rng.uniform(0, _MOST_CONTOUR)), float(rng.uniform(0.1, 0.9)), rng.random() < 0.5
+    stripped = replace(handled, contour=0.0 if all_negative else contour)
+    if not hard:
+        return stripped
+    region = handled.region if whole or handled.region < 1 else part
+    return replace(stripped, mask="molecule", mask_edge=0.0, region=region)
 
 
 def _new_voxel_size(rng: np.random.Generator, resolution: float, voxel_size: float) -> float:

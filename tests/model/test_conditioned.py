@@ -102,6 +102,22 @@ def test_weights_of_before_filtered_noise_had_a_surety_of_its_own_are_taken_in(n
     torch.testing.assert_close(net.film.surety, torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.3, 0.4]]))
 
 
+def test_in_weights_of_before_stripped_maps_had_readers_the_usual_ones_read_them(net: ConditionedUNet) -> None:
+    older = {name: values for name, values in net.state_dict().items() if not name.startswith("film.stripped.")}
+    for name in list(older):
+        if name.startswith(("film.level.", "film.places.")):
+            older[name] = torch.full_like(older[name], 0.25)
+    net.load_state_dict(older)
+    assert all((values == 0.25).all() for values in net.film.stripped.state_dict().values())
+
+
+def test_stripped_maps_have_readers_of_their_own(net: ConditionedUNet) -> None:
+    usual, stripped = (net.film.readers(which).places for which in (False, True))
+    assert not torch.equal(usual.members[0].first.weight, stripped.members[0].first.weight)
+    net.film.stripped.follow(net.film)
+    assert torch.equal(usual.members[0].first.weight, stripped.members[0].first.weight)
+
+
 def test_the_default_is_small_enough_to_ship() -> None:
     net = ConditionedUNet()
     assert net.flops_per_voxel <= 60_000

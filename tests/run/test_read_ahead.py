@@ -16,13 +16,14 @@ from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
 from emres.run import handled_maps, patch_facts, read_ahead
 from emres.run.handled_maps import FILE as HANDLED
+from emres.run.handled_maps import wanted
 from emres.run.kept_facts import FILE, read_facts
 from emres.run.patch_facts import gather_facts
 from emres.run.train_data import training_stream, validation_stream
-from emres.run.train_readers import handled_examples, level_maps
+from emres.run.train_lessons import handled_examples, level_maps
 from tests.run.toy_dataset import toy_dataset
 
-PLAN = TrainPlan(side=16, margin=2, voxel_size=1.5, steps=2, handled=2).settled()
+PLAN = TrainPlan(side=16, margin=2, voxel_size=1.5, steps=2, handled=2, stripped=1).settled()
 CUT = CutPlan(16, 1.5, 3, 2, steps=2)
 
 
@@ -61,7 +62,7 @@ def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def all_that_a_training_needs(dataset: DataSet) -> None:
     stream = training_stream(dataset, PLAN)
     assert validation_stream(dataset, PLAN) is not None
-    handled_examples(stream, level_maps(stream), PLAN.handled, lambda moment: None)
+    handled_examples(stream, level_maps(stream), wanted(PLAN), lambda moment: None)
 
 
 def test_a_training_finds_all_that_was_read_ahead(fresh: DataSet, request: pytest.FixtureRequest) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +12,8 @@ from emres.errors import UsageError
 from emres.simulate.atoms import Atoms
 from emres.simulate.deposit import deposit
 from emres.simulate.halfmaps import HalfMaps, simulate_half_maps
-from emres.simulate.processings import draw_handling
-from emres.simulate.recipe import Recipe
+from emres.simulate.processings import draw_handling, draw_stripped
+from emres.simulate.recipe import Processing, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +42,37 @@ def test_everything_is_done_now_and_then_and_nothing_always() -> None:
         assert 0.1 < np.mean(done) < 0.8
 
 
+def test_what_is_stripped_was_handled_as_any_other() -> None:
+    for seed in range(40):
+        usual, stripped = draw_handling(seed, 6.0, 2.0), draw_stripped(seed, 6.0, 2.0)
+        assert usual.contour is None
+        if stripped.mask_edge > 0:
+            assert replace(stripped, contour=None) == usual
+        else:
+            masked = {"mask": usual.mask, "mask_edge": usual.mask_edge, "region": usual.region}
+            assert replace(stripped, contour=None, **masked) == usual
+
+
+def test_of_what_is_stripped_half_loses_what_is_negative_and_half_is_cut_out_without_an_edge() -> None:
+    drawn = [draw_stripped(seed, 6.0, 2.0) for seed in range(200)]
+    contours = [one.contour for one in drawn if one.contour is not None]
+    assert len(contours) == len(drawn)
+    assert 0.4 < np.mean([contour == 0 for contour in contours]) < 0.6
+    assert 0.7 < max(contours) <= 0.8
+    cut = [one for one in drawn if one.mask_edge == 0]
+    assert 0.4 < len(cut) / len(drawn) < 0.6
+    assert all(one.mask == "molecule" for one in cut)
+    assert 0.5 < np.mean([one.region < 1 for one in cut]) < 0.8
+
+
 def test_no_map_is_resampled_beyond_its_resolution() -> None:
     assert all(2.1 * max(draw_handling(seed, 4.4, 2.0).voxel_size, 2.0) <= 4.4 for seed in range(200))
 
 
-def test_whatever_is_drawn_can_be_done(halves: HalfMaps) -> None:
+@pytest.mark.parametrize("draw", [draw_handling, draw_stripped])
+def test_whatever_is_drawn_can_be_done(halves: HalfMaps, draw: Callable[[int, float, float], Processing]) -> None:
     for seed in range(6):
-        density, grid = deposit(halves, draw_handling(seed, 6.0, 2.0), most_gain=5.0)
+        density, grid = deposit(halves, draw(seed, 6.0, 2.0), most_gain=5.0)
         assert density.shape == grid.shape
         assert np.isfinite(density).all()
         assert density.any()
