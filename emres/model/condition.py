@@ -25,11 +25,13 @@ Array = np.ndarray[Any, Any]
 
 # Spectrum inside, that of the noise, whether it is known; voxel size; that of the map itself over it; how the power
 # differs from place to place, whether that is known; the level that the local power shows, whether it does; reported
-# resolution, whether it is told.
+# resolution, whether it is told; whether all below the map's background was taken away.
 KNOWN = 2 * NYQUIST  # whether the noise is known
 CONTRAST = KNOWN + 3
-LENGTH = CONTRAST + NUMBERS + 5
-SHOWN, TOLD = LENGTH - 4, LENGTH - 2  # where a level stands, and behind it whether it is there
+LENGTH = CONTRAST + NUMBERS + 6
+SHOWN, TOLD = LENGTH - 5, LENGTH - 3  # where a level stands, and behind it whether it is there
+STRIPPED = LENGTH - 1  # readers are chosen by it, and it says how far off they are: no net sees it
+KINDS_OF_NOISE = 4
 USUAL_RATIO = 4.0  # reported resolution over voxel size: what is told is the logarithm over this
 _LAST = (0.85, 0.97)  # of the finest frequency of a map: where a filter shows
 _FILTERED = 20.0  # times less noise than at its peak is what a filter left
@@ -37,7 +39,9 @@ _SCALE = 4.0  # of natural logarithms of power, so that all numbers are of order
 _USUAL_VOXEL_SIZE = 1.5
 
 
-def condition_of(spectra: Spectra, reported: float | None = None, shown: float | None = None) -> Array:
+def condition_of(
+    spectra: Spectra, reported: float | None = None, shown: float | None = None, *, stripped: bool = False
+) -> Array:
     """Return what a net is told of a map.
 
     Parameters
@@ -48,6 +52,8 @@ def condition_of(spectra: Spectra, reported: float | None = None, shown: float |
         Resolution of the whole map, Å, if it is told.
     shown : float, optional
         Median level that its local power shows (:class:`emres.volume.one_map_fsc.Levels`), if it does.
+    stripped : bool
+        Whether nothing in it lies below its background: :meth:`emres.volume.density.RobustStatistics.stripped`.
 
     Returns
     -------
@@ -61,8 +67,8 @@ def condition_of(spectra: Spectra, reported: float | None = None, shown: float |
 
     Examples
     --------
-    >>> condition_of(Spectra(1.5, (1.0,) * 43), reported=6.0)[-3:]
-    array([0., 0., 1.], dtype=float32)
+    >>> condition_of(Spectra(1.5, (1.0,) * 43), reported=6.0)[-4:]
+    array([0., 0., 1., 0.], dtype=float32)
     """
     if reported is not None and not (math.isfinite(reported) and reported > 0):
         raise UsageError("a resolution is a length", got=f"{reported} Å", expected="a positive number")
@@ -74,7 +80,7 @@ def condition_of(spectra: Spectra, reported: float | None = None, shown: float |
     sampling = math.log((spectra.sampling or spectra.voxel_size) / spectra.voxel_size)
     contrast = np.zeros(NUMBERS) if spectra.contrast is None else spectra.contrast.numbers
     about = [float(known), voxel_size, sampling]
-    numbers = [_logs(spectra.inside), beside, about, contrast, [float(contrast.any()), *level, *told]]
+    numbers = [_logs(spectra.inside), beside, about, contrast, [float(contrast.any()), *level, *told, stripped]]
     return np.concatenate(numbers).astype(np.float32)
 
 
@@ -94,7 +100,7 @@ def _level(reported: float, voxel_size: float) -> float:
 def blind(conditions: Array) -> Array:
     """Return conditions, (..., LENGTH), without a reported resolution and what rests on it."""
     found = np.array(conditions)
-    found[..., TOLD:] = 0
+    found[..., TOLD:STRIPPED] = 0
     found[..., SHOWN:TOLD] *= found[..., KNOWN, None]
     return found
 
@@ -108,13 +114,13 @@ def whitened(condition: Tensor) -> Tensor:
 
     Returns
     -------
-    (batch, LENGTH) float32
+    (batch, LENGTH - 1) float32
         Spectrum in the molecule over that of the noise (0 if not known), spectrum in the molecule about its mean (0 if
-        the noise is known), and the rest as it was.
+        the noise is known), and the rest as it was, but for whether they are stripped.
     """
     import torch
 
-    inside, noise, rest = condition[:, :NYQUIST], condition[:, NYQUIST:KNOWN], condition[:, KNOWN:]
+    inside, noise, rest = condition[:, :NYQUIST], condition[:, NYQUIST:KNOWN], condition[:, KNOWN:STRIPPED]
     known = rest[:, :1]
     alone = inside - inside.mean(1, keepdim=True)
     return torch.cat([known * (inside - noise), (1 - known) * alone, rest], 1)
@@ -128,11 +134,13 @@ def level_at(condition: Tensor, place: int) -> tuple[Tensor, Tensor]:
 def kinds_of(condition: Tensor) -> tuple[Tensor, Tensor]:
     """Return what is known of the noise of maps, and whether their resolution is told: (batch,) int64 each.
 
-    Of the noise, 0: nothing; 1: what a filter left of it; 2: all, up to the finest frequency of the map. A map that was
-    filtered was often treated in other ways, too, and nets are farther off on it than on an average of half maps.
+    Of the noise, 0: nothing; 1: what a filter left of it; 2: all, up to the finest frequency of the map; 3: what lies
+    above the background. A map that was filtered was often treated in other ways, too, and nets are farther off on it
+    than on an average of half maps; of a map that was stripped much of the noise is gone that others are read by.
     """
-    known, told = (condition[:, k] > 0.5 for k in (KNOWN, TOLD + 1))
-    return known.long() * (1 + _unfiltered(condition).long()), told.long()
+    known, told, stripped = (condition[:, k] > 0.5 for k in (KNOWN, TOLD + 1, STRIPPED))
+    noise = known.long() * (1 + _unfiltered(condition).long())
+    return noise.masked_fill(stripped, KINDS_OF_NOISE - 1), told.long()
 
 
 def _unfiltered(condition: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from emres.errors import UsageError
-from emres.model.condition import LENGTH, kinds_of, whitened
+from emres.model.condition import KINDS_OF_NOISE, LENGTH, kinds_of, whitened
 from emres.model.level import LevelReader
 from emres.model.place import PlaceReader
 from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides, joined
@@ -83,7 +83,7 @@ class Film(nn.Module):
         self.level = LevelReader()  # a first guess
         self.places = PlaceReader(members)
         self.hidden = nn.Sequential(
-            nn.Linear(LENGTH + 1, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
+            nn.Linear(LENGTH, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
         )
         # Spread of the level, gain of the pattern, and what every layer is told.
         self.films = nn.Linear(_HIDDEN, 2 + 2 * sum(sides))
@@ -91,7 +91,7 @@ class Film(nn.Module):
         nn.init.zeros_(self.films.bias)
         # What the logarithm of the spread lacks, by what is known of the noise and whether a resolution is told. Found
         # at last.
-        self.register_buffer("surety", torch.zeros(3, 2))
+        self.register_buffer("surety", torch.zeros(KINDS_OF_NOISE, 2))
         self.stripped = Readers(members)
 
     def readers(self, stripped: bool) -> Film | Readers:
@@ -99,10 +99,10 @@ class Film(nn.Module):
         return self.stripped if stripped else self
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Take in weights of before filtered noise had a surety, and stripped maps had readers, of their own."""
+        """Take in weights of before filtered noise and stripped maps had a surety, and these their readers."""
         surety = state_dict.get(f"{prefix}surety")
-        if surety is not None and len(surety) == 2:
-            state_dict[f"{prefix}surety"] = surety[[0, 1, 1]]
+        if surety is not None and len(surety) < KINDS_OF_NOISE:
+            state_dict[f"{prefix}surety"] = surety[[0, 1, -1, -1]]
         for name in [name for name in state_dict if name.startswith((f"{prefix}level.", f"{prefix}places."))]:
             state_dict.setdefault(f"{prefix}stripped.{name.removeprefix(prefix)}", state_dict[name])
         super()._load_from_state_dict(state_dict, prefix, *rest)

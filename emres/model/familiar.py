@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from emres.model.condition import blind
+from emres.model.condition import STRIPPED, blind
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +35,7 @@ def familiar_of(conditions: Array) -> dict[str, Any]:
         JSON values: ``centre``, ``directions`` (scaled to one standard deviation), ``rest`` (standard deviation of what
         is left), ``limit``.
     """
-    values = np.asarray(conditions, dtype=np.float64)
+    values = _of_spectra(conditions)
     centre = values.mean(axis=0)
     _, scales, rows = np.linalg.svd(values - centre, full_matrices=False)
     count = max(1, min(_DIRECTIONS, int((scales > _FLAT * max(scales[0], 1e-3)).sum())))
@@ -66,7 +66,7 @@ def unfamiliar(condition: Array, familiar: Mapping[str, Any]) -> list[str]:
     """
     if not familiar:
         return []
-    distance = distance_of(blind(condition), familiar)
+    distance = distance_of(_of_spectra(blind(condition)), familiar)
     if distance <= familiar["limit"]:
         return []
     return [
@@ -82,6 +82,11 @@ def _parts(condition: Array, familiar: Mapping[str, Any]) -> tuple[Array, float]
     along = directions @ off
     length = np.square(directions).sum(axis=1)
     return along, float(np.linalg.norm(off - (along / length) @ directions))
+
+
+def _of_spectra(conditions: Array) -> Array:
+    """Return what is compared: that a map is stripped is said apart."""
+    return np.asarray(conditions, dtype=np.float64)[..., :STRIPPED]
 
 
 def _rounded(values: Array) -> list[float]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from emres.model.augment import Augmentation
-from emres.model.condition import TOLD
+from emres.model.condition import STRIPPED, TOLD
 from emres.model.level import LevelReader
 from emres.model.patch_source import MapFacts
 from emres.model.told import told_condition
@@ -131,8 +131,9 @@ def alienated(told: torch.Tensor) -> torch.Tensor:
     report are farther apart than simulated maps ever have them, the report is right more often.
     """
     other = told[torch.randperm(len(told))]
-    alien = (torch.rand(len(told), 1) < _ALIEN) & (told[:, TOLD + 1 :] > 0)
-    kept = torch.arange(told.shape[1]) >= TOLD
+    alien = (torch.rand(len(told), 1) < _ALIEN) & (told[:, TOLD + 1 : STRIPPED] > 0)
+    place = torch.arange(told.shape[1])
+    kept = (place >= TOLD) & (place < STRIPPED)
     return torch.where(alien & ~kept, other, told)
 
 

@@ -57,4 +57,4 @@ def told_condition(facts: MapFacts, reported: float | None, finest: float, varie
     spectra = varied_spectra(facts.spectra, varied, finest, seed) if varied.varies else facts.spectra
     draw, _ = drawn(varied, seed)
     told = reported * draw.report if draw.told and reported else None
-    return condition_of(spectra, told, facts.shown if any(spectra.outside) else None)
+    return condition_of(spectra, told, facts.shown if any(spectra.outside) else None, stripped=facts.stripped)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emres.model.condition import kinds_of
+from emres.model.condition import KINDS_OF_NOISE, kinds_of
 from emres.model.contract import Contract
 from emres.model.loader import Batch
 from emres.model.losses import angstrom_of, ask, in_mask_loss, truth_of
@@ -20,7 +20,7 @@ _ONE_SIGMA = 0.6827
 _BINS = 4096  # of log(error / spread)
 _WIDEST = 12.0  # natural logarithm
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of what a net adds to its readers; the first of equals
-_KINDS = tuple(itertools.product(range(3), range(2)))  # of maps: as :func:`emres.model.condition.kinds_of` has them
+_KINDS = tuple(itertools.product(range(KINDS_OF_NOISE), range(2)))  # of maps: :func:`emres.model.condition.kinds_of`
 
 
 class Shown(NamedTuple):

@@ -101,6 +101,11 @@ def wanted(plan: TrainPlan) -> dict[str, int]:
     return {HANDLED: plan.handled, STRIPPED: plan.stripped}
 
 
+def looked_at(plan: TrainPlan) -> dict[str, int]:
+    """Return how many of each kind are made of every average that a training is only measured by."""
+    return {STRIPPED: min(plan.stripped, 1)}
+
+
 def can_be_handled(row: Row) -> bool:
     """Whether an entry has half maps, of a volume."""
     return _AVERAGE in row.densities and not row.lattice

@@ -232,13 +232,13 @@ def _tell(
 
     spectra, working, stripped = molecule.spectra(), molecule.working, scratch.notes()["stripped"]
     if not contract.patterned:
-        return with_level(condition_of(spectra, reported), None)
+        return with_level(condition_of(spectra, reported, stripped=stripped), None)
     resolution = shown_resolution(spectra) if any(spectra.outside) else reported
     if resolution is None and folder is not None:
-        told, size = condition_of(spectra), working.voxel_size[0]
+        told, size = condition_of(spectra, stripped=stripped), working.voxel_size[0]
         resolution = guessed_resolution(folder, contract, told, size, stripped=stripped)
     curves, shown = places_of(molecule, spectra, resolution or _USUAL_VOXELS * working.voxel_size[0], finest)
-    condition = condition_of(spectra, reported, shown)
+    condition = condition_of(spectra, reported, shown, stripped=stripped)
     levels = None if folder is None else levels_read(folder, contract, condition, curves, stripped=stripped)
     pattern = scratch.create(PATTERN, working.shape, "float32")
     if levels is not None:

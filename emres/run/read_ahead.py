@@ -20,10 +20,10 @@ from emres.model.patch_source import MapFacts
 from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
 from emres.run.handled_maps import FILE as HANDLED
-from emres.run.handled_maps import can_be_handled, handled_facts, missing_handled, wanted
+from emres.run.handled_maps import can_be_handled, handled_facts, looked_at, missing_handled, wanted
 from emres.run.kept_facts import KeptFacts
 from emres.run.patch_facts import missing_facts, taken_facts
-from emres.run.train_data import training_stream
+from emres.run.train_data import training_stream, validation_stream
 from emres.run.train_lessons import level_maps, rows_of_maps
 
 if TYPE_CHECKING:
@@ -98,10 +98,15 @@ def read_ahead(folder: Path, plan: TrainPlan, tell: Tell, *, processes: int = 1,
         _read(_entries(dataset, cut, found, handled=False), "numbers of maps", kept, tell, processes, client)
     if not getattr(ARCHITECTURES.get(plan.kind.architecture), "patterned", False):
         return
-    stream = training_stream(dataset, plan)
+    sides = (training_stream(dataset, plan), wanted(plan)), (validation_stream(dataset, plan), looked_at(plan))
     with KeptFacts(dataset, HANDLED) as kept:
-        able = [row for row in rows_of_maps(stream, level_maps(stream)) if can_be_handled(row)]
-        found = [(row, missing_handled(dataset, row, cut, wanted(plan), kept.facts)) for row in able]
+        found = [
+            (row, missing_handled(dataset, row, cut, counts, kept.facts))
+            for stream, counts in sides
+            if stream is not None
+            for row in rows_of_maps(stream, level_maps(stream))
+            if can_be_handled(row)
+        ]
         _read(_entries(dataset, cut, found, handled=True), "maps handled", kept, tell, processes, client)
 
 

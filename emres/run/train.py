@@ -90,6 +90,8 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
         tempered = {"share": validation.temper(net)} if getattr(net, "patterned", False) else {}
         state.best = {**state.best, **validation(net), **tempered}
     factor = validation.calibrate(net)
+    if getattr(net, "patterned", False):
+        _widen(net, dataset, plan, files)
     if ranks.first:
         files.history(state)
         files.draw(state)
@@ -234,6 +236,15 @@ def _validation(
     validation = Validation(list(itertools.chain(mine)), rows, contract, ranks)
     files.examples = lambda state: validation.shown(state.average)
     return validation
+
+
+def _widen(net: nn.Module, dataset: DataSet, plan: TrainPlan, files: TrainFiles) -> None:
+    """Have a net be less sure of stripped maps, of which validation has no patches."""
+    from emres.run.train_surety import widen_for_stripped
+
+    stream = validation_stream(dataset, plan)
+    if stream is not None:
+        widen_for_stripped(net, stream, plan, files.tell)
 
 
 def _facts(

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emres.archive.manifest import Row
-from emres.errors import UsageError
 from emres.model.level_fit import WholeMap, level_examples
 from emres.model.patch_source import Source
 from emres.model.place_fit import PLACES, PlaceExamples
 from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
-from emres.run.handled_maps import HANDLED, STRIPPED, Handled, handled_maps, wanted
+from emres.run.handled_maps import HANDLED, STRIPPED, Handled, handled_maps
 from emres.run.patch_curves import curves_path, read_curves
 from emres.run.patch_facts import facts_key, size_for
 from emres.run.patch_sources import DataSetOpener
@@ -29,7 +28,7 @@ Tell = Callable[[Moment], None]
 
 _HANDLED_VARIANTS = 3  # of 8 that a map of the data set has: a quarter of what readers see, if there are four
 _FINEST_VOXELS = 2.0001  # of a map: nothing finer is in it
-_FEWEST = 8  # places of a map that it is worth learning from
+FEWEST = 8  # places of a map that it is worth learning from
 
 
 @dataclass(frozen=True)
@@ -57,35 +56,39 @@ class Lessons:
         return replace(self, places=[one and replace(one, part=None) for one in self.places])
 
 
-def lessons_for(stream: PatchStream, plan: TrainPlan, tell: Tell) -> tuple[Lessons, Lessons | None]:
-    """Return what readers of usual maps learn from, and those of stripped ones; None if there is too little of these.
+def lessons_of(
+    stream: PatchStream, plan: TrainPlan, made: Mapping[str, int], tell: Tell
+) -> tuple[Lessons | None, Lessons | None]:
+    """Return what readers of usual maps learn from, and those of stripped ones; None where that is too little.
 
     Where all maps are stripped they are the usual ones.
 
+    Parameters
+    ----------
+    stream : PatchStream
+        Of the maps.
+    plan : TrainPlan
+    made : mapping
+        How many of each kind are made of averages: see :mod:`emres.run.handled_maps`.
+    tell : callable
+        Told of averages handled.
+
     Raises
     ------
-    UsageError
-        If there is no whole map to learn from.
     StoreError
         If what was kept of a map is damaged.
     """
     maps = level_maps(stream)
-    maps += handled_examples(stream, maps, wanted(plan), tell)
+    maps += handled_examples(stream, maps, made, tell)
     usual, stripped = ([one for one in maps if is_stripped(one) == which] for which in (False, True))
-    lessons = _lessons_of(stream, usual or stripped, plan)
-    if not any(lessons.places):
-        raise UsageError(
-            f"{plan.architecture} learns from whole maps",
-            got=f"{len(lessons.maps)} maps without {_FEWEST} places that have a target which was not capped",
-            cure="train another architecture, such as compact_unet",
-        )
-    others = _lessons_of(stream, stripped, plan) if stripped else None
-    return lessons, others if others is not None and any(others.places) else None
+    return _lessons(stream, usual or stripped, plan), _lessons(stream, stripped, plan)
 
 
-def _lessons_of(stream: PatchStream, maps: list[WholeMap], plan: TrainPlan) -> Lessons:
-    conditions, of = level_examples(maps, stream.cut.augmentation, plan.seed)
-    return Lessons(maps, conditions, of, place_examples(stream, maps, plan.seed))
+def _lessons(stream: PatchStream, maps: list[WholeMap], plan: TrainPlan) -> Lessons | None:
+    places = place_examples(stream, maps, plan.seed)
+    if not any(places):
+        return None
+    return Lessons(maps, *level_examples(maps, stream.cut.augmentation, plan.seed), places)
 
 
 def is_stripped(one: WholeMap) -> bool:
@@ -137,7 +140,7 @@ def handled_examples(
     for one in handled_maps(opener.dataset, rows, stream.cut, counts, told):
         curves, target = read_curves(opener.dataset, one.key)
         known = target[curves.inside & (target > 0)]
-        if len(known) >= _FEWEST:
+        if len(known) >= FEWEST:
             finest = _FINEST_VOXELS * (one.facts.spectra.sampling or 0.0)
             found.append(_handled(whole[_place(one.row)], one, max(float(np.median(known)), finest), finest))
     return found
@@ -186,7 +189,7 @@ def _examples(opener: DataSetOpener, one: WholeMap, rng: np.random.Generator) ->
     chosen = np.sort(rng.permutation(np.flatnonzero(curves.inside))[:PLACES])
     found = target[chosen]
     known = (found > one.valid[0]) & (found < one.valid[1])
-    if known.sum() < _FEWEST:
+    if known.sum() < FEWEST:
         return None
     levels = np.log(np.where(known, found, np.nan) / one.facts.spectra.voxel_size)
     return PlaceExamples(curves.values[chosen], levels.astype(np.float32), one.part)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from emres.archive.manifest import Row
+from emres.errors import UsageError
 from emres.model.augment import Augmentation
 from emres.model.level_fit import TellStep, fit_levels
 from emres.model.patch_source import MapFacts, Source
@@ -20,9 +21,10 @@ from emres.model.place_fit import fit_places
 from emres.model.told import told_condition
 from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
+from emres.run.handled_maps import wanted
 from emres.run.patch_curves import read_curves
 from emres.run.patch_sources import DataSetOpener
-from emres.run.train_lessons import Lessons, Tell, is_made, lessons_for, maps_of, part_of
+from emres.run.train_lessons import FEWEST, Lessons, Tell, is_made, lessons_of, level_maps, maps_of, part_of
 from emres.volume.levels import Levels
 from emres.volume.place_curves import PlaceCurves
 
@@ -55,7 +57,7 @@ def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Te
     StoreError
         If what was kept of a map is damaged.
     """
-    usual, stripped = lessons_for(stream, plan, tell)
+    usual, stripped = _lessons(stream, plan, tell)
     film: Any = net.film
     steps = _steps(plan, _PLACE_STEPS)
     _learn_levels(film, usual, plan, tell)
@@ -81,13 +83,24 @@ def learn_from_all(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: T
     StoreError
         If what was kept of a map is damaged.
     """
-    usual, stripped = lessons_for(stream, plan, tell)
+    usual, stripped = _lessons(stream, plan, tell)
     film: Any = net.film
     steps = 2 * _steps(plan, _PLACE_STEPS)  # nobody waits to learn from them
     _learn_places(film, usual.by_all(), plan, steps, tell)
     film.stripped.follow(film)
     if stripped is not None:
         _learn_stripped(film, stripped.by_all(), plan, steps, tell)
+
+
+def _lessons(stream: PatchStream, plan: TrainPlan, tell: Tell) -> tuple[Lessons, Lessons | None]:
+    usual, stripped = lessons_of(stream, plan, wanted(plan), tell)
+    if usual is None:
+        raise UsageError(
+            f"{plan.architecture} learns from whole maps",
+            got=f"{len(level_maps(stream))} maps without {FEWEST} places that have a target which was not capped",
+            cure="train another architecture, such as compact_unet",
+        )
+    return usual, stripped
 
 
 def _learn_stripped(film: Any, lessons: Lessons, plan: TrainPlan, steps: int, tell: Tell) -> None:

@@ -7,7 +7,19 @@ import pytest
 import torch
 
 from emres.errors import UsageError
-from emres.model.condition import KNOWN, LENGTH, SHOWN, TOLD, blind, condition_of, kinds_of, level_at, whitened
+from emres.model.condition import (
+    KINDS_OF_NOISE,
+    KNOWN,
+    LENGTH,
+    SHOWN,
+    STRIPPED,
+    TOLD,
+    blind,
+    condition_of,
+    kinds_of,
+    level_at,
+    whitened,
+)
 from emres.volume.spectrum import SHELLS, SIDE, Spectra
 
 FALLING = tuple(float(value) for value in np.logspace(1, -6, SHELLS))
@@ -69,10 +81,21 @@ def test_levels_come_back_as_logarithms_of_voxels() -> None:
 
 def test_the_reported_resolution_is_told_or_not() -> None:
     told, other, untold = (condition_of(Spectra(1.5, FALLING), reported=value) for value in (3.0, 6.0, None))
-    assert told[-1] == other[-1] == 1
-    assert untold[-2:].tolist() == [0, 0]
-    assert other[-2] - told[-2] == pytest.approx(np.log(2))
-    np.testing.assert_array_equal(told[:-2], untold[:-2])
+    assert told[TOLD + 1] == other[TOLD + 1] == 1
+    assert untold[TOLD : TOLD + 2].tolist() == [0, 0]
+    assert other[TOLD] - told[TOLD] == pytest.approx(np.log(2))
+    np.testing.assert_array_equal(told[:TOLD], untold[:TOLD])
+
+
+def test_stripped_maps_are_a_kind_of_their_own_and_no_net_sees_it() -> None:
+    usual, stripped = (
+        torch.from_numpy(condition_of(Spectra(1.5, FALLING, FALLING), 4.0, stripped=which))[None]
+        for which in (False, True)
+    )
+    assert [int(kind) for kind in kinds_of(stripped)] == [KINDS_OF_NOISE - 1, 1]
+    assert int(kinds_of(usual)[0]) < KINDS_OF_NOISE - 1
+    assert torch.equal(whitened(usual), whitened(stripped))
+    np.testing.assert_array_equal(blind(stripped.numpy())[0, STRIPPED], 1)  # the map looks so, whatever is told
 
 
 @pytest.mark.parametrize("resolution", [0.0, -3.0, float("nan"), float("inf")])

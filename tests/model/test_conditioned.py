@@ -96,10 +96,13 @@ def test_an_answer_begins_at_the_level_and_follows_the_pattern() -> None:
     torch.testing.assert_close(found, told[:, LENGTH].view(2, 1, 1, 1, 1) + pattern)
 
 
-def test_weights_of_before_filtered_noise_had_a_surety_of_its_own_are_taken_in(net: ConditionedUNet) -> None:
-    older = {**net.state_dict(), "film.surety": torch.tensor([[0.1, 0.2], [0.3, 0.4]])}
-    net.load_state_dict(older)
-    torch.testing.assert_close(net.film.surety, torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.3, 0.4]]))
+@pytest.mark.parametrize("kinds", [2, 3])
+def test_weights_of_before_some_kinds_of_maps_had_a_surety_of_their_own_are_taken_in(
+    net: ConditionedUNet, kinds: int
+) -> None:
+    rows = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]][:kinds]
+    net.load_state_dict({**net.state_dict(), "film.surety": torch.tensor(rows)})
+    torch.testing.assert_close(net.film.surety, torch.tensor([rows[0], rows[1], rows[-1], rows[-1]]))
 
 
 def test_in_weights_of_before_stripped_maps_had_readers_the_usual_ones_read_them(net: ConditionedUNet) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from emres.model.condition import KNOWN, LENGTH, TOLD, kinds_of
+from emres.model.condition import KINDS_OF_NOISE, KNOWN, LENGTH, STRIPPED, TOLD, kinds_of
 from emres.model.contract import WITH_SPREAD
 from emres.model.loader import Batch
 from emres.model.ranks import Ranks
@@ -19,7 +19,7 @@ from tests.model.conftest import contract
 
 SIDE, MAPS = 8, 40
 # Of the logarithm, by kind of map: what is known of its noise (nothing, what a filter left, all), whether it is told.
-ERRORS = {(0, 0): 0.4, (0, 1): 0.2, (1, 0): 0.3, (1, 1): 0.15, (2, 0): 0.1, (2, 1): 0.05}
+ERRORS = {(0, 0): 0.4, (0, 1): 0.2, (1, 0): 0.3, (1, 1): 0.15, (2, 0): 0.1, (2, 1): 0.05, (3, 0): 0.6, (3, 1): 0.35}
 
 
 class Told(nn.Module):
@@ -30,7 +30,7 @@ class Told(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.film = nn.Module()
-        self.film.register_buffer("surety", torch.zeros(3, 2))
+        self.film.register_buffer("surety", torch.zeros(KINDS_OF_NOISE, 2))
 
     def forward(self, density: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         surety: Any = self.film.surety
@@ -46,6 +46,7 @@ def batch_of(kind: tuple[int, int], first_row: int) -> Batch:
     target = 6 * torch.exp(ERRORS[kind] * torch.randn(shape, generator=generator))
     condition = torch.zeros(MAPS, LENGTH + 1)
     condition[:, KNOWN], condition[:, TOLD + 1] = kind[0] > 0, kind[1]
+    condition[:, STRIPPED] = kind[0] == 3
     condition[:, NYQUIST + 20 : KNOWN] = -2.0 if kind[0] == 1 else 0.0  # logarithms, a fourth of them
     size, row = torch.full((MAPS,), 1.5), torch.arange(first_row, first_row + MAPS)
     return Batch(torch.zeros(shape), target, torch.ones(shape), size, row, condition, torch.zeros(shape))

@@ -77,7 +77,7 @@ def test_where_the_noise_shows_so_does_the_level(density: np.ndarray, ball: np.n
     condition = prepared(density, ball, folder=net).notes()["condition"]
     assert len(condition) == LENGTH + 1
     assert condition[KNOWN] == condition[SHOWN + 1] == 1
-    assert condition[TOLD:LENGTH] == [0, 0]
+    assert condition[TOLD:LENGTH] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("reported", [None, 6.0])

@@ -69,7 +69,7 @@ def test_models_become_a_model_that_states_what_it_was_measured_on(
 def ablated(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What levels are read from is measured, and noted for the card."""
     model = work / "emres-reference"
-    monkeypatch.setattr("emres.run.train_lessons._FEWEST", 2)  # the balls are small
+    monkeypatch.setattr("emres.run.train_lessons.FEWEST", 2)  # the balls are small
     arguments = ["ablate", str(work / "set"), "--into", str(model), "--steps", "2", "--place-steps", "2"]
     monkeypatch.setattr(sys, "argv", arguments)
     runpy.run_path(str(ABLATIONS), run_name="__main__")
