@@ -1,4 +1,4 @@
-"""A net is as much less sure of stripped maps as its readers are farther off there, on maps that it did not learn from."""
+"""A net is as much less sure of stripped maps as its readers are farther off there, on maps that it never saw."""
 
 from __future__ import annotations
 
