@@ -30,7 +30,7 @@ bands = 2
 """
 
 
-ABLATIONS = WORKFLOW.with_name("ablate_levels.py")
+ABLATIONS, REACH = (WORKFLOW.with_name(name) for name in ("ablate_levels.py", "ablate_reach.py"))
 
 
 def run(work: Path, models: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -64,6 +64,7 @@ def test_models_become_a_model_that_states_what_it_was_measured_on(
     assert run(tmp_path / "work", models, config, monkeypatch) == 0
     assert (tmp_path / "work/emres-reference/weights.safetensors").read_bytes() == before
     ablated(tmp_path / "work", monkeypatch)
+    ablated_by_reach(tmp_path / "work", monkeypatch)
 
 
 def ablated(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +82,14 @@ def ablated(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (reach,) = (table for name, table in open_bundle(model).contract.training.items() if "farther and nearer" in name)
     assert len(reach) == 3
     assert all(errors["blind"] > 0 and errors["told"] > 0 for errors in reach.values())
+
+
+def ablated_by_reach(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets that see farther and nearer are measured beside what all of them start from."""
+    model = work / "emres-reference"
+    arguments = ["ablate", str(work / "set"), "--into", str(model), "--steps", "1", "--patches", "8"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    runpy.run_path(str(REACH), run_name="__main__")
+    (table,) = (found for name, found in open_bundle(model).contract.training.items() if "see so far" in name)
+    assert list(table) == ["none: readers alone", "16 voxels", "20 voxels", "28 voxels", "40 voxels"]
+    assert all(row["error"] > 0 for row in table.values())
