@@ -23,7 +23,7 @@ import emres
 from emres.run.card import note_for_card
 from emres.run.cluster import cores
 
-NAME, VERSION = "emres-small", "0.98"
+NAME, VERSION = "emres-small", "0.99"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
     "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "
@@ -33,7 +33,9 @@ ABOUT = (
     "told. These learn from whole maps before any patch is seen, also from averages that were sharpened too far, "
     "blurred, low-passed elsewhere, cut through and resampled; the U-Net adds what they miss, from the density "
     "itself, and how far off the answer may be, and learns that from readings of maps that their reader had not seen; "
-    "then the readers of places learn once more, from all maps. "
+    "then the readers of places learn once more, from all maps. Maps of which all below their background was taken "
+    "away, negative density or what lies below a contour, have readers of their own, which learn from such averages "
+    "alone. "
     "`workflows/train_reference_model.py` makes the like from atomic models."
 )
 LIMITS = (
