@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from emres.errors import IntegrityError, ModelError
-from emres.model.condition import LENGTH
+from emres.model.condition import LENGTH, STRIPPED
 from emres.model.conditioned import ConditionedUNet
 from emres.model.contract import CONTRACT_FILE, Contract, read_contract
 from emres.model.legacy import LegacyUNet
@@ -128,7 +128,7 @@ def self_test_input(multiple: int = 4) -> torch.Tensor:
 def self_test_condition() -> torch.Tensor:
     """Return what a conditioned net is told of the self-test input: a spectrum that falls, nothing beside it."""
     numbers = torch.zeros(1, LENGTH + 1)
-    numbers[0, : LENGTH // 2] = torch.linspace(1, -2, LENGTH // 2)
+    numbers[0, : STRIPPED // 2] = torch.linspace(1, -2, STRIPPED // 2)
     return numbers
 
 
