@@ -19,7 +19,9 @@
       v  trilinear up-sampling, corners not aligned: local resolution changes slowly from voxel to voxel
     log(local resolution / voxel size) = level + gain x pattern + deviation, and the log of its spread, full sampling
 
-Levels are learnt first, from whole maps; patches then teach what they miss, and how far off they are.
+Levels are learnt first, from whole maps; patches then teach what they miss, and how far off they are. Of maps that were
+stripped of all below their background levels alone are the answer: they look so different that what patches teach does
+not hold for them.
 
 The condition is the same in every block of a map, so block-wise equals whole here too. FiLM: Perez et al., AAAI 2018.
 """
@@ -33,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from emres.errors import UsageError
-from emres.model.condition import KINDS_OF_NOISE, LENGTH, kinds_of, whitened
+from emres.model.condition import KINDS_OF_NOISE, LENGTH, STRIPPED, kinds_of, whitened
 from emres.model.level import LevelReader
 from emres.model.place import PlaceReader
 from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides, joined
@@ -89,9 +91,10 @@ class Film(nn.Module):
         self.films = nn.Linear(_HIDDEN, 2 + 2 * sum(sides))
         nn.init.zeros_(self.films.weight)
         nn.init.zeros_(self.films.bias)
-        # What the logarithm of the spread lacks, by what is known of the noise and whether a resolution is told. Found
-        # at last.
+        # What the logarithm of the spread lacks, by what is known of the noise and whether a resolution is told; of
+        # stripped maps all of it. Found at last.
         self.register_buffer("surety", torch.zeros(KINDS_OF_NOISE, 2))
+        self.surety[-1] = math.log(_USUAL_SPREAD)
         self.stripped = Readers(members)
 
     def readers(self, stripped: bool) -> Film | Readers:
@@ -102,7 +105,7 @@ class Film(nn.Module):
         """Take in weights of before filtered noise and stripped maps had a surety, and these their readers."""
         surety = state_dict.get(f"{prefix}surety")
         if surety is not None and len(surety) < KINDS_OF_NOISE:
-            state_dict[f"{prefix}surety"] = surety[[0, 1, -1, -1]]
+            state_dict[f"{prefix}surety"] = torch.cat([surety[[0, 1, -1]], surety[-1:] + math.log(_USUAL_SPREAD)])
         for name in [name for name in state_dict if name.startswith((f"{prefix}level.", f"{prefix}places."))]:
             state_dict.setdefault(f"{prefix}stripped.{name.removeprefix(prefix)}", state_dict[name])
         super()._load_from_state_dict(state_dict, prefix, *rest)
@@ -114,9 +117,10 @@ class Film(nn.Module):
             told = told + _ERROR * torch.randn_like(told)
         found = self.films(self.hidden(torch.cat([told, level], 1)))[..., None, None, None]
         spread, gain, *parts = found.split([1, 1, *(side for side in self._sides for _ in range(2))], 1)
-        spread = spread + math.log(_USUAL_SPREAD) + _spread_out(self.surety[kinds_of(condition)][:, None])
+        seen = _spread_out((condition[:, STRIPPED : STRIPPED + 1] < 0.5).float())
+        spread = seen * (spread + math.log(_USUAL_SPREAD)) + _spread_out(self.surety[kinds_of(condition)][:, None])
         level = torch.cat([_spread_out(level), spread], 1)
-        return level, 1 + gain, list(zip(parts[::2], parts[1::2], strict=True))
+        return level, 1 + seen * gain, list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _spread_out(values: Tensor) -> Tensor:
@@ -198,9 +202,22 @@ class ConditionedUNet(TwoLevelUNet):
             )
         level: Tensor
         with torch.autocast(density.device.type, enabled=False):  # few numbers, on which all hangs
-            level, gain, (first, second, *others) = self.film(condition.float())
+            level, gain, films = self.film(condition.float())
         pattern = torch.zeros_like(density) if pattern is None else pattern
-        trim = Trim(margins)
+        read = Trim(margins)(pattern, 1, 0)
+        level = level.expand(-1, -1, *read.shape[2:]).clone()
+        level[:, :1] += gain * read
+        stripped = condition[:, STRIPPED] > 0.5
+        if stripped.all() and not self.training:
+            return level
+        deviation = self._deviation(density, margins, pattern, films).float()
+        return level + torch.where(_spread_out(stripped[:, None]), 0.0, deviation)
+
+    def _deviation(
+        self, density: Tensor, margins: Margins, pattern: Tensor, films: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Return what is added to the levels that were read, and to the logarithm of the spread."""
+        trim, (first, second, *others) = Trim(margins), films
         # In cells of 4 voxels: every deep layer looks one cell further than the next, decoder and encoder half a cell,
         # the energies a cell.
         reach = self.deep_layers + 1
@@ -216,6 +233,4 @@ class ConditionedUNet(TwoLevelUNet):
         features = self.decode(joined([shallow, self.up(deep)]), others[-1])
         finer = nn.functional.interpolate(self.head(features), scale_factor=2, mode="trilinear", align_corners=False)
         deviation: Tensor = trim(finer, 1, 0)
-        level = level.expand(-1, -1, *deviation.shape[2:]).clone()
-        level[:, :1] += gain * Trim(margins)(pattern, 1, 0)
-        return deviation.float() + level
+        return deviation

@@ -91,7 +91,7 @@ def _train(training: Training, ranks: Ranks, tell: Tell) -> dict[str, Any]:
         state.best = {**state.best, **validation(net), **tempered}
     factor = validation.calibrate(net)
     if getattr(net, "patterned", False):
-        _widen(net, dataset, plan, files)
+        _sure_of_stripped(net, dataset, plan, files)
     if ranks.first:
         files.history(state)
         files.draw(state)
@@ -238,13 +238,13 @@ def _validation(
     return validation
 
 
-def _widen(net: nn.Module, dataset: DataSet, plan: TrainPlan, files: TrainFiles) -> None:
-    """Have a net be less sure of stripped maps, of which validation has no patches."""
-    from emres.run.train_surety import widen_for_stripped
+def _sure_of_stripped(net: nn.Module, dataset: DataSet, plan: TrainPlan, files: TrainFiles) -> None:
+    """Have a net know how far off it is on stripped maps, of which validation has no patches."""
+    from emres.run.train_surety import sure_of_stripped
 
     stream = validation_stream(dataset, plan)
     if stream is not None:
-        widen_for_stripped(net, stream, plan, files.tell)
+        sure_of_stripped(net, stream, plan, files.tell)
 
 
 def _facts(

@@ -1,4 +1,4 @@
-"""How far off the answers for stripped maps are: no patch is of one, but their places tell, beside those of others."""
+"""How far off the answers for stripped maps are: no patch is of one, but their places tell."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _ONE_SIGMA = 0.6827
-_STRIPPED = KINDS_OF_NOISE - 1
+STRIPPED_KIND = KINDS_OF_NOISE - 1
 
 
-def widen_for_stripped(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> None:
-    """Have a net be as much less sure of stripped maps than of usual ones as its readers are farther off there.
+def sure_of_stripped(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> None:
+    """Have a net say of stripped maps how far off their readers are, on maps that it did not learn from.
 
     Nothing is done where patches are of stripped maps, too, which :meth:`emres.model.validation.Validation.calibrate`
     goes by; or where no map is stripped.
@@ -37,7 +37,6 @@ def widen_for_stripped(net: nn.Module, stream: PatchStream, plan: TrainPlan, tel
     Parameters
     ----------
     net : torch.nn.Module
-        Whose answers for usual maps are calibrated.
     stream : PatchStream
         Of maps that it did not learn from.
     plan : TrainPlan
@@ -49,40 +48,25 @@ def widen_for_stripped(net: nn.Module, stream: PatchStream, plan: TrainPlan, tel
     StoreError
         If what was kept of a map is damaged.
     """
-    usual, stripped = lessons_of(stream, plan, looked_at(plan), tell)
-    if usual is None or stripped is None or not all(map(is_made, stripped.maps)):
+    _, stripped = lessons_of(stream, plan, looked_at(plan), tell)
+    if stripped is None or not all(map(is_made, stripped.maps)):
         return
-    film: Any = copy.deepcopy(net.film).cpu().eval()  # type: ignore[union-attr]
-    surety: Any = net.film.surety  # type: ignore[union-attr]
+    film: Any = net.film
+    reader = copy.deepcopy(film.stripped.places).cpu().eval()
     for told in (0, 1):
-        near, sure = _error(film.places, film.surety, usual, told)
-        far, _ = _error(film.stripped.places, film.surety, stripped, told)
-        if near > 0 and far > 0:
-            surety[_STRIPPED, told] = sure + math.log(far / near)
+        if found := _all_errors(reader, stripped, told):
+            weights = [np.full(len(errors), 1 / len(errors)) for errors in found]  # every map counts alike
+            film.surety[STRIPPED_KIND, told] = math.log(_within(np.concatenate(found), np.concatenate(weights)))
 
 
-def _error(reader: PlaceReader, surety: torch.Tensor, lessons: Lessons, told: int) -> tuple[float, float]:
-    """Return the error that 68 % of the places of maps stay within, every map counting alike; and their mean surety.
-
-    Parameters
-    ----------
-    reader : PlaceReader
-    surety : (kinds, 2) Tensor
-    lessons : Lessons
-    told : int
-        Whether the reported resolution is told; 0 where there is no such map.
-    """
-    errors, weights, sure = [], [], []
+def _all_errors(reader: PlaceReader, lessons: Lessons, told: int) -> list[Array]:
+    """Return how far off readings of the places of every map are, of which a resolution is told or not."""
+    found = []
     for one, places in zip(lessons.maps, lessons.places, strict=True):
         condition = torch.from_numpy(one.told(Augmentation(told=float(told)), 0))[None]
-        noise, is_told = (int(kind) for kind in kinds_of(condition))
-        if places is None or is_told != told:
-            continue
-        found = _errors(reader, condition, places)
-        errors.append(found)
-        weights.append(np.full(len(found), 1 / len(found)))
-        sure.append(float(surety[noise, told]))
-    return (_within(np.concatenate(errors), np.concatenate(weights)), float(np.mean(sure))) if errors else (0.0, 0.0)
+        if places is not None and int(kinds_of(condition)[1]) == told:
+            found.append(_errors(reader, condition, places))
+    return found
 
 
 def _errors(reader: PlaceReader, condition: torch.Tensor, places: PlaceExamples) -> Array:

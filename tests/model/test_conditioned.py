@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from emres.errors import UsageError
-from emres.model.condition import LENGTH
+from emres.model.condition import LENGTH, STRIPPED
 from emres.model.conditioned import ConditionedUNet
 from emres.volume.blocks import plan_blocks
+
+MARGINS = ((4, 0), (0, 0), (0, 0))
 
 
 @pytest.fixture
@@ -27,9 +29,16 @@ def net() -> ConditionedUNet:
     return net.eval()
 
 
+def told(maps: int, seed: int = 5) -> torch.Tensor:
+    """What a net may be told of some maps, of which none is stripped."""
+    numbers = torch.randn(maps, LENGTH + 1, generator=torch.Generator().manual_seed(seed))
+    numbers[:, STRIPPED] = 0
+    return numbers
+
+
 @pytest.fixture
 def condition() -> torch.Tensor:
-    return torch.randn(1, LENGTH + 1, generator=torch.Generator().manual_seed(5))
+    return told(1)
 
 
 def answer(net: ConditionedUNet, density: np.ndarray, condition: torch.Tensor) -> np.ndarray:
@@ -80,7 +89,7 @@ def test_folding_the_normalisation_changes_nothing(
 
 
 def test_every_map_of_a_batch_heeds_its_own_condition(net: ConditionedUNet) -> None:
-    density, conditions = torch.randn(1, 1, 16, 16, 16), torch.randn(2, LENGTH + 1)
+    density, conditions = torch.randn(1, 1, 16, 16, 16), told(2)
     both = net(density.expand(2, -1, -1, -1, -1), condition=conditions)
     for k in range(2):
         torch.testing.assert_close(both[k : k + 1], net(density, condition=conditions[k : k + 1]), atol=1e-5, rtol=1e-4)
@@ -91,9 +100,9 @@ def test_an_answer_begins_at_the_level_and_follows_the_pattern() -> None:
     net = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2).eval()
     torch.nn.init.zeros_(net.head.weight)
     torch.nn.init.zeros_(net.head.bias)
-    density, pattern, told = torch.randn(2, 1, 8, 8, 8), 0.1 * torch.randn(2, 1, 8, 8, 8), torch.randn(2, LENGTH + 1)
-    found = net(density, condition=told, pattern=pattern)[:, :1]
-    torch.testing.assert_close(found, told[:, LENGTH].view(2, 1, 1, 1, 1) + pattern)
+    density, pattern, numbers = torch.randn(2, 1, 8, 8, 8), 0.1 * torch.randn(2, 1, 8, 8, 8), told(2)
+    found = net(density, condition=numbers, pattern=pattern)[:, :1]
+    torch.testing.assert_close(found, numbers[:, LENGTH].view(2, 1, 1, 1, 1) + pattern)
 
 
 @pytest.mark.parametrize("kinds", [2, 3])
@@ -102,7 +111,9 @@ def test_weights_of_before_some_kinds_of_maps_had_a_surety_of_their_own_are_take
 ) -> None:
     rows = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]][:kinds]
     net.load_state_dict({**net.state_dict(), "film.surety": torch.tensor(rows)})
-    torch.testing.assert_close(net.film.surety, torch.tensor([rows[0], rows[1], rows[-1], rows[-1]]))
+    assert torch.equal(net.film.surety[:3], torch.tensor([rows[0], rows[1], rows[-1]]))
+    # Of stripped maps it is all of the logarithm of the spread.
+    torch.testing.assert_close(net.film.surety[3], torch.tensor(rows[-1]) + np.log(0.15), check_dtype=False)
 
 
 def test_in_weights_of_before_stripped_maps_had_readers_the_usual_ones_read_them(net: ConditionedUNet) -> None:
@@ -112,6 +123,30 @@ def test_in_weights_of_before_stripped_maps_had_readers_the_usual_ones_read_them
             older[name] = torch.full_like(older[name], 0.25)
     net.load_state_dict(older)
     assert all((values == 0.25).all() for values in net.film.stripped.state_dict().values())
+
+
+def test_of_stripped_maps_what_was_read_is_the_answer(net: ConditionedUNet) -> None:
+    density, pattern = torch.randn(2, 1, 16, 16, 16), 0.1 * torch.randn(2, 1, 16, 16, 16)
+    numbers = told(2)
+    numbers[0, STRIPPED] = 1
+    net.film.surety[3] = -1.5
+    both = net(density, MARGINS, numbers, pattern)
+    alone = [net(density[k : k + 1], MARGINS, numbers[k : k + 1], pattern[k : k + 1]) for k in (0, 1)]
+    torch.testing.assert_close(both, torch.cat(alone), atol=1e-5, rtol=1e-4)
+    read = numbers[:, LENGTH].view(2, 1, 1, 1, 1) + pattern[:, :, 4:]
+    torch.testing.assert_close(both[:1, :1], read[:1])
+    assert (both[:1, 1] == -1.5).all()
+    assert (both[1:, :1] - read[1:]).abs().max() > 1e-3
+
+
+def test_a_batch_of_stripped_maps_can_be_learnt_from(net: ConditionedUNet) -> None:
+    """Of which nothing is learnt."""
+    numbers = told(2)
+    numbers[:, STRIPPED] = 1
+    learning = ConditionedUNet(channels=4, deep_channels=4, deep_layers=1, bands=2).train()
+    learning(torch.randn(2, 1, 8, 8, 8), condition=numbers).sum().backward()
+    assert learning.head.weight.grad is not None
+    assert not learning.head.weight.grad.any()
 
 
 def test_stripped_maps_have_readers_of_their_own(net: ConditionedUNet) -> None:

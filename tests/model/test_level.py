@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from emres.model.augment import Augmentation
-from emres.model.condition import LENGTH, condition_of
+from emres.model.condition import LENGTH, TOLD, condition_of
 from emres.model.level import LevelReader
 from emres.model.level_fit import WholeMap, fit_levels, level_examples
 from emres.model.patch_source import MapFacts
@@ -89,5 +89,5 @@ def test_examples_are_of_every_map_told_and_untold() -> None:
     maps = [WholeMap("a", "map", facts, reported, 2.0, 4.0) for reported in (3.0, None)]
     conditions, of = level_examples(maps, Augmentation(told=0.5, mask=0.5), seed=2)
     assert conditions.shape == (len(of), LENGTH)
-    assert 0 < conditions[of == 0, -1].sum() < (of == 0).sum()
-    assert conditions[of == 1, -1].sum() == 0
+    assert 0 < conditions[of == 0, TOLD + 1].sum() < (of == 0).sum()
+    assert conditions[of == 1, TOLD + 1].sum() == 0
