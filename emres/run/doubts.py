@@ -75,8 +75,8 @@ def stripped_of_the_rest(stripped: bool) -> list[str]:
         return []
     return [
         "nothing in the map lies below its background: what is negative, or lies below a contour, was taken away, and "
-        "so a map looks finer than it is; predict it from before that, or compare with half maps, emres estimate "
-        "--method fsc"
+        "with it much of what tells signal from noise; predict the map from before that, or compare with half maps, "
+        "emres estimate --method fsc"
     ]
 
 
