@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
+from emres.archive.registry import find_model
 from emres.errors import IntegrityError, ModelError
 from emres.model.bundle import WEIGHTS_FILE, build_net, open_bundle, save_bundle, self_test_input
 from emres.model.contract import CONTRACT_FILE, Contract, read_contract
@@ -144,3 +147,19 @@ def test_self_test_input_is_the_same_everywhere() -> None:
     values = self_test_input().numpy()
     assert values.shape == (1, 1, 24, 24, 32)
     assert float(np.abs(values).sum()) == pytest.approx(2064.6, rel=1)
+
+
+def test_a_bundle_of_before_stripped_maps_had_readers_proves_itself_and_reads_them_as_usual(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(find_model(), tmp_path / "older"))
+    weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    older = {name: values for name, values in weights.items() if not name.startswith("film.stripped.")}
+    safetensors.torch.save_file(
+        {**older, "film.surety": weights["film.surety"][:3].contiguous()}, folder / WEIGHTS_FILE
+    )
+    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    stated = json.loads((folder / CONTRACT_FILE).read_text())
+    (folder / CONTRACT_FILE).write_text(json.dumps({**stated, "weights_sha256": digest}))
+    film: Any = open_bundle(folder).net.film
+    for usual, stripped in ((film.level, film.stripped.level), (film.places, film.stripped.places)):
+        found = stripped.state_dict()
+        assert all(torch.equal(values, found[name]) for name, values in usual.state_dict().items())
