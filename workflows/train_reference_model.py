@@ -9,9 +9,10 @@ by --model) and its evaluation; every number of the card is measured here. Seeds
 machine gives the same weights.
 
 On two CPU cores version 0.98 of the shipped model took 1 h 52 min from nothing to its card (2026-11-30, `--most 48
---few 12`); what reads stripped maps, which 0.99 has beside it, takes 15 minutes more to make averages of, and 7 to learn.
-The smaller one took 30 minutes without that, and was off by 0.36 Å on the averages of its 29 held-out pairs, 0.31 if it
-was told the resolution. No GPU is needed; where there is one, training uses it. Disk: 25 MB for each simulated pair of half maps.
+--few 12`); what reads stripped maps, which 0.99 has beside it, takes 15 minutes more to make averages of, and 7 to
+learn. The smaller one took 30 minutes without that, and was off by 0.36 Å on the averages of its 29 held-out pairs,
+0.31 if it was told the resolution. No GPU is needed; where there is one, training uses it. Disk: 25 MB for each
+simulated pair of half maps.
 """
 
 from __future__ import annotations
