@@ -31,7 +31,8 @@ CONTRAST = KNOWN + 3
 LENGTH = CONTRAST + NUMBERS + 6
 SHOWN, TOLD = LENGTH - 5, LENGTH - 3  # where a level stands, and behind it whether it is there
 STRIPPED = LENGTH - 1  # readers are chosen by it, and it says how far off they are: no net sees it
-KINDS_OF_NOISE = 4
+STRIPPED_KIND = 3  # see `kinds_of`; the last
+KINDS_OF_NOISE = STRIPPED_KIND + 1
 USUAL_RATIO = 4.0  # reported resolution over voxel size: what is told is the logarithm over this
 _LAST = (0.85, 0.97)  # of the finest frequency of a map: where a filter shows
 _FILTERED = 20.0  # times less noise than at its peak is what a filter left
@@ -138,9 +139,14 @@ def kinds_of(condition: Tensor) -> tuple[Tensor, Tensor]:
     above the background. A map that was filtered was often treated in other ways, too, and nets are farther off on it
     than on an average of half maps; of a map that was stripped much of the noise is gone that others are read by.
     """
-    known, told, stripped = (condition[:, k] > 0.5 for k in (KNOWN, TOLD + 1, STRIPPED))
+    known, told = (condition[:, k] > 0.5 for k in (KNOWN, TOLD + 1))
     noise = known.long() * (1 + _unfiltered(condition).long())
-    return noise.masked_fill(stripped, KINDS_OF_NOISE - 1), told.long()
+    return noise.masked_fill(are_stripped(condition), STRIPPED_KIND), told.long()
+
+
+def are_stripped(condition: Tensor) -> Tensor:
+    """Return of which maps all below the background was taken away: (batch,) bool."""
+    return condition[:, STRIPPED] > 0.5
 
 
 def _unfiltered(condition: Tensor) -> Tensor:

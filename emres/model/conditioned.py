@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from emres.errors import UsageError
-from emres.model.condition import KINDS_OF_NOISE, LENGTH, STRIPPED, kinds_of, whitened
+from emres.model.condition import KINDS_OF_NOISE, LENGTH, STRIPPED_KIND, are_stripped, kinds_of, whitened
 from emres.model.level import LevelReader
 from emres.model.place import PlaceReader
 from emres.model.unet import NO_MARGINS, Margins, Trim, TwoLevelUNet, blurred, check_sides, joined
@@ -60,14 +60,14 @@ class Readers(nn.Module):
         self.level = LevelReader()
         self.places = PlaceReader(members)
 
-    def follow(self, others: Film) -> None:
-        """Know what the readers of usual maps know."""
+    def follow(self, others: Readers) -> None:
+        """Know what others know."""
         self.level.load_state_dict(others.level.state_dict())
         self.places.load_state_dict(others.places.state_dict())
 
 
-class Film(nn.Module):
-    """From what is told of a map to a gain and an offset for each of some channels; and what reads levels.
+class Film(Readers):
+    """From what is told of a map to a gain and an offset for each of some channels; and readers of usual maps.
 
     Parameters
     ----------
@@ -80,10 +80,8 @@ class Film(nn.Module):
     surety: Tensor
 
     def __init__(self, sides: tuple[int, ...], members: int) -> None:
-        super().__init__()
+        super().__init__(members)
         self._sides = sides
-        self.level = LevelReader()  # a first guess
-        self.places = PlaceReader(members)
         self.hidden = nn.Sequential(
             nn.Linear(LENGTH, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPPED)
         )
@@ -94,10 +92,10 @@ class Film(nn.Module):
         # What the logarithm of the spread lacks, by what is known of the noise and whether a resolution is told; of
         # stripped maps all of it. Found at last.
         self.register_buffer("surety", torch.zeros(KINDS_OF_NOISE, 2))
-        self.surety[-1] = math.log(_USUAL_SPREAD)
+        self.surety[STRIPPED_KIND] = math.log(_USUAL_SPREAD)
         self.stripped = Readers(members)
 
-    def readers(self, stripped: bool) -> Film | Readers:
+    def readers(self, stripped: bool) -> Readers:
         """Return what reads levels, ``level`` and ``places``: of usual maps, or of stripped ones."""
         return self.stripped if stripped else self
 
@@ -117,7 +115,7 @@ class Film(nn.Module):
             told = told + _ERROR * torch.randn_like(told)
         found = self.films(self.hidden(torch.cat([told, level], 1)))[..., None, None, None]
         spread, gain, *parts = found.split([1, 1, *(side for side in self._sides for _ in range(2))], 1)
-        seen = _spread_out((condition[:, STRIPPED : STRIPPED + 1] < 0.5).float())
+        seen = _spread_out(~are_stripped(condition)[:, None]).float()
         spread = seen * (spread + math.log(_USUAL_SPREAD)) + _spread_out(self.surety[kinds_of(condition)][:, None])
         level = torch.cat([_spread_out(level), spread], 1)
         return level, 1 + seen * gain, list(zip(parts[::2], parts[1::2], strict=True))
@@ -207,7 +205,7 @@ class ConditionedUNet(TwoLevelUNet):
         read = Trim(margins)(pattern, 1, 0)
         level = level.expand(-1, -1, *read.shape[2:]).clone()
         level[:, :1] += gain * read
-        stripped = condition[:, STRIPPED] > 0.5
+        stripped = are_stripped(condition)
         if stripped.all() and not self.training:
             return level
         deviation = self._deviation(density, margins, pattern, films).float()

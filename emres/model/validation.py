@@ -16,7 +16,7 @@ from emres.model.loader import Batch
 from emres.model.losses import angstrom_of, ask, in_mask_loss, truth_of
 from emres.model.ranks import Ranks
 
-_ONE_SIGMA = 0.6827
+ONE_SIGMA = 0.6827
 _BINS = 4096  # of log(error / spread)
 _WIDEST = 12.0  # natural logarithm
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of what a net adds to its readers; the first of equals
@@ -169,7 +169,7 @@ class Validation:
         share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).sum(0).cumsum(0)
         if not share[-1] > 0:
             return None
-        found = int(torch.searchsorted(share, _ONE_SIGMA * share[-1]))
+        found = int(torch.searchsorted(share, ONE_SIGMA * share[-1]))
         return float(np.exp((found + 0.5) / _BINS * 2 * _WIDEST - _WIDEST))
 
     def shown(self, net: nn.Module, count: int = 4) -> Shown | None:

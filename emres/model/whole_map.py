@@ -71,7 +71,7 @@ def levels_read(
     return None if readers is None else read_places(readers.places, condition, curves)
 
 
-def _readers(folder: Path | str, contract: Contract, stripped: bool) -> Film | Readers | None:
+def _readers(folder: Path | str, contract: Contract, stripped: bool) -> Readers | None:
     """Return what reads levels of usual maps, or of stripped ones: ``level`` and ``places``; None if a net has none."""
     net, _ = opened_net(str(folder), contract.weights_sha256, "cpu")
     film = getattr(net, "film", None)

@@ -145,9 +145,11 @@ def _keys(dataset: DataSet, row: Row, cut: CutPlan, counts: Mapping[str, int]) -
     if grid.voxels > _MOST_VOXELS:
         return []
     base = facts_key(dataset, row, _AVERAGE, size_for(row, cut))
-    which = [(kind, number) for kind, count in counts.items() for number in range(count)]
-    drawn = (_drawn(row, grid.mean_voxel_size, *one)[0] for one in which)
-    return [f"{base}/{kind}-{_digest(how)}-{number}" for (kind, number), how in zip(which, drawn, strict=True)]
+    return [
+        f"{base}/{kind}-{_digest(_drawn(row, grid.mean_voxel_size, kind, number)[0])}-{number}"
+        for kind, count in counts.items()
+        for number in range(count)
+    ]
 
 
 def _which(key: str) -> tuple[str, int]:

@@ -96,7 +96,7 @@ def read_ahead(folder: Path, plan: TrainPlan, tell: Tell, *, processes: int = 1,
     with KeptFacts(dataset) as kept:
         found = [(row, missing_facts(dataset, row, cut, kept.facts)) for row in rows]
         _read(_entries(dataset, cut, found, handled=False), "numbers of maps", kept, tell, processes, client)
-    if not getattr(ARCHITECTURES.get(plan.kind.architecture), "patterned", False):
+    if not getattr(ARCHITECTURES.get(plan.kind.architecture), "patterned", False) or not any(wanted(plan).values()):
         return
     sides = (training_stream(dataset, plan), wanted(plan)), (validation_stream(dataset, plan), looked_at(plan))
     with KeptFacts(dataset, HANDLED) as kept:

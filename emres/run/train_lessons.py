@@ -56,18 +56,15 @@ class Lessons:
         return replace(self, places=[one and replace(one, part=None) for one in self.places])
 
 
-def lessons_of(
-    stream: PatchStream, plan: TrainPlan, made: Mapping[str, int], tell: Tell
-) -> tuple[Lessons | None, Lessons | None]:
-    """Return what readers of usual maps learn from, and those of stripped ones; None where that is too little.
+def maps_apart(stream: PatchStream, made: Mapping[str, int], tell: Tell) -> tuple[list[WholeMap], list[WholeMap]]:
+    """Return the maps that patches are cut from and what is made of them: usual ones, and stripped ones.
 
-    Where all maps are stripped they are the usual ones.
+    Where all maps are stripped they are the usual ones, too.
 
     Parameters
     ----------
     stream : PatchStream
         Of the maps.
-    plan : TrainPlan
     made : mapping
         How many of each kind are made of averages: see :mod:`emres.run.handled_maps`.
     tell : callable
@@ -81,10 +78,17 @@ def lessons_of(
     maps = level_maps(stream)
     maps += handled_examples(stream, maps, made, tell)
     usual, stripped = ([one for one in maps if is_stripped(one) == which] for which in (False, True))
-    return _lessons(stream, usual or stripped, plan), _lessons(stream, stripped, plan)
+    return usual or stripped, stripped
 
 
-def _lessons(stream: PatchStream, maps: list[WholeMap], plan: TrainPlan) -> Lessons | None:
+def lessons_of(stream: PatchStream, maps: list[WholeMap], plan: TrainPlan) -> Lessons | None:
+    """Return what readers learn from maps; None where that is too little.
+
+    Raises
+    ------
+    StoreError
+        If what was kept of a map is damaged.
+    """
     places = place_examples(stream, maps, plan.seed)
     if not any(places):
         return None

@@ -14,7 +14,7 @@ import torch
 from emres.archive.manifest import Row
 from emres.errors import UsageError
 from emres.model.augment import Augmentation
-from emres.model.level_fit import TellStep, fit_levels
+from emres.model.level_fit import TellStep, WholeMap, fit_levels
 from emres.model.patch_source import MapFacts, Source
 from emres.model.place import read_places
 from emres.model.place_fit import fit_places
@@ -24,7 +24,7 @@ from emres.model.train_plan import TrainPlan
 from emres.run.handled_maps import wanted
 from emres.run.patch_curves import read_curves
 from emres.run.patch_sources import DataSetOpener
-from emres.run.train_lessons import FEWEST, Lessons, Tell, is_made, lessons_of, level_maps, maps_of, part_of
+from emres.run.train_lessons import FEWEST, Lessons, Tell, is_made, lessons_of, maps_apart, maps_of, part_of
 from emres.volume.levels import Levels
 from emres.volume.place_curves import PlaceCurves
 
@@ -57,14 +57,14 @@ def learn_readers(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Te
     StoreError
         If what was kept of a map is damaged.
     """
-    usual, stripped = _lessons(stream, plan, tell)
+    usual, stripped = maps_apart(stream, wanted(plan), tell)
     film: Any = net.film
-    steps = _steps(plan, _PLACE_STEPS)
-    _learn_levels(film, usual, plan, tell)
-    _learn_places(film, usual, plan, steps, tell)
+    lessons, steps = _lessons(stream, usual, plan), _steps(plan, _PLACE_STEPS)
+    _learn_levels(film, lessons, plan, tell)
+    _learn_places(film, lessons, plan, steps, tell)
     film.stripped.follow(film)
-    if stripped is not None and not all(map(is_made, stripped.maps)):  # patches are cut from some
-        _learn_stripped(film, stripped, plan, steps, tell)
+    if not all(map(is_made, stripped)) and (lessons_apart := lessons_of(stream, stripped, plan)):
+        _learn_stripped(film, lessons_apart, plan, steps, tell)  # patches are cut from some of them
 
 
 def learn_from_all(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> None:
@@ -83,24 +83,24 @@ def learn_from_all(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: T
     StoreError
         If what was kept of a map is damaged.
     """
-    usual, stripped = _lessons(stream, plan, tell)
+    usual, stripped = maps_apart(stream, wanted(plan), tell)
     film: Any = net.film
     steps = 2 * _steps(plan, _PLACE_STEPS)  # nobody waits to learn from them
-    _learn_places(film, usual.by_all(), plan, steps, tell)
+    _learn_places(film, _lessons(stream, usual, plan).by_all(), plan, steps, tell)
     film.stripped.follow(film)
-    if stripped is not None:
-        _learn_stripped(film, stripped.by_all(), plan, steps, tell)
+    if lessons_apart := lessons_of(stream, stripped, plan):
+        _learn_stripped(film, lessons_apart.by_all(), plan, steps, tell)
 
 
-def _lessons(stream: PatchStream, plan: TrainPlan, tell: Tell) -> tuple[Lessons, Lessons | None]:
-    usual, stripped = lessons_of(stream, plan, wanted(plan), tell)
-    if usual is None:
+def _lessons(stream: PatchStream, maps: list[WholeMap], plan: TrainPlan) -> Lessons:
+    found = lessons_of(stream, maps, plan)
+    if found is None:
         raise UsageError(
             f"{plan.architecture} learns from whole maps",
-            got=f"{len(level_maps(stream))} maps without {FEWEST} places that have a target which was not capped",
+            got=f"{len(maps)} maps without {FEWEST} places that have a target which was not capped",
             cure="train another architecture, such as compact_unet",
         )
-    return usual, stripped
+    return found
 
 
 def _learn_stripped(film: Any, lessons: Lessons, plan: TrainPlan, steps: int, tell: Tell) -> None:

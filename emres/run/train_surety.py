@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from emres.model.augment import Augmentation
-from emres.model.condition import KINDS_OF_NOISE, kinds_of
+from emres.model.condition import STRIPPED_KIND, kinds_of
+from emres.model.level_fit import WholeMap
 from emres.model.place import PlaceReader
 from emres.model.place_fit import PlaceExamples
 from emres.model.train_plan import TrainPlan
+from emres.model.validation import ONE_SIGMA
 from emres.run.handled_maps import looked_at
-from emres.run.train_lessons import Lessons, Tell, is_made, lessons_of
+from emres.run.train_lessons import Tell, is_made, maps_apart, place_examples
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from emres.model.loader import PatchStream
 
 Array = np.ndarray[Any, Any]
-
-_ONE_SIGMA = 0.6827
-STRIPPED_KIND = KINDS_OF_NOISE - 1
 
 
 def sure_of_stripped(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> None:
@@ -48,23 +47,30 @@ def sure_of_stripped(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell:
     StoreError
         If what was kept of a map is damaged.
     """
-    _, stripped = lessons_of(stream, plan, looked_at(plan), tell)
-    if stripped is None or not all(map(is_made, stripped.maps)):
+    _, stripped = maps_apart(stream, looked_at(plan), tell)
+    if not all(map(is_made, stripped)):
         return
     film: Any = net.film
     reader = copy.deepcopy(film.stripped.places).cpu().eval()
+    places = place_examples(stream, stripped, plan.seed)
+    known = [(one, some) for one, some in zip(stripped, places, strict=True) if some]
     for told in (0, 1):
-        if found := _all_errors(reader, stripped, told):
-            weights = [np.full(len(errors), 1 / len(errors)) for errors in found]  # every map counts alike
-            film.surety[STRIPPED_KIND, told] = math.log(_within(np.concatenate(found), np.concatenate(weights)))
+        if found := _all_errors(reader, known, told):
+            film.surety[STRIPPED_KIND, told] = math.log(_within(found))
 
 
-def _all_errors(reader: PlaceReader, lessons: Lessons, told: int) -> list[Array]:
+def _within(errors: list[Array]) -> float:
+    """Return what 68 % of the errors of some maps stay within, every map counting alike."""
+    weights = np.concatenate([np.full(len(one), 1 / len(one)) for one in errors])
+    return float(np.quantile(np.concatenate(errors), ONE_SIGMA, weights=weights, method="inverted_cdf"))
+
+
+def _all_errors(reader: PlaceReader, known: list[tuple[WholeMap, PlaceExamples]], told: int) -> list[Array]:
     """Return how far off readings of the places of every map are, of which a resolution is told or not."""
     found = []
-    for one, places in zip(lessons.maps, lessons.places, strict=True):
+    for one, places in known:
         condition = torch.from_numpy(one.told(Augmentation(told=float(told)), 0))[None]
-        if places is not None and int(kinds_of(condition)[1]) == told:
+        if int(kinds_of(condition)[1]) == told:
             found.append(_errors(reader, condition, places))
     return found
 
@@ -75,10 +81,3 @@ def _errors(reader: PlaceReader, condition: torch.Tensor, places: PlaceExamples)
         found = reader(condition, torch.from_numpy(places.curves.astype(np.float32))[None])[0].numpy()
     off = np.abs(found - places.levels)
     return np.asarray(off[np.isfinite(off)])
-
-
-def _within(errors: Array, weights: Array) -> float:
-    """Return what 68 % of weighted errors stay within."""
-    order = np.argsort(errors)
-    share = np.cumsum(weights[order])
-    return float(errors[order][np.searchsorted(share, _ONE_SIGMA * share[-1])])

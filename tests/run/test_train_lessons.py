@@ -14,7 +14,7 @@ from emres.model.train_plan import TrainPlan
 from emres.run.handled_maps import wanted
 from emres.run.patch_sources import DataSetOpener
 from emres.run.train_data import training_stream
-from emres.run.train_lessons import is_made, lessons_of, level_maps, place_examples
+from emres.run.train_lessons import is_made, lessons_of, level_maps, maps_apart, place_examples
 from tests.run.toy_dataset import toy_dataset
 
 PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2, handled=1, stripped=1).settled()
@@ -48,21 +48,19 @@ def test_examples_are_of_voxels_that_count(kept: DataSet) -> None:
 
 def test_stripped_maps_are_lessons_apart_and_the_usual_ones_are_without_them(kept: DataSet) -> None:
     stream = training_stream(kept, PLAN)
-    usual, stripped = lessons_of(stream, PLAN, wanted(PLAN), silent)
-    assert usual is not None
-    assert stripped is not None
-    assert [one.density for one in stripped.maps] == ["stripped-0"]
-    assert {one.density for one in usual.maps} == {"map", "average", "handled-0"}
+    usual, stripped = maps_apart(stream, wanted(PLAN), silent)
+    assert [one.density for one in stripped] == ["stripped-0"]
+    assert {one.density for one in usual} == {"map", "average", "handled-0"}
 
 
 def test_a_stripped_map_of_the_data_set_is_one_of_them(kept: DataSet) -> None:
     stream, plan = training_stream(kept, PLAN), replace(PLAN, stripped=0)
     opener = stream.opener
     assert isinstance(opener, DataSetOpener)
-    assert lessons_of(stream, plan, wanted(plan), silent)[1] is None
+    assert lessons_of(stream, maps_apart(stream, wanted(plan), silent)[1], plan) is None
     first = next(iter(opener.facts))
     opener.facts[first] = replace(opener.facts[first], stripped=True)
-    stripped = lessons_of(stream, plan, wanted(plan), silent)[1]
+    stripped = lessons_of(stream, maps_apart(stream, wanted(plan), silent)[1], plan)
     assert stripped is not None
     assert [one.key for one in stripped.maps] == [first]
     assert not is_made(stripped.maps[0])
@@ -72,17 +70,17 @@ def test_where_all_maps_are_stripped_they_are_the_usual_ones(kept: DataSet) -> N
     stream, plan = training_stream(kept, PLAN), replace(PLAN, stripped=0, handled=0)
     opener = stream.opener
     assert isinstance(opener, DataSetOpener)
-    before, _ = lessons_of(stream, plan, wanted(plan), silent)
+    before, _ = maps_apart(stream, wanted(plan), silent)
     for key, facts in opener.facts.items():
         opener.facts[key] = replace(facts, stripped=True)
-    usual, _ = lessons_of(stream, plan, wanted(plan), silent)
-    assert before is not None
-    assert usual is not None
-    assert [one.key for one in usual.maps] == [one.key for one in before.maps]
+    usual, _ = maps_apart(stream, wanted(plan), silent)
+    assert before
+    assert [one.key for one in usual] == [one.key for one in before]
 
 
 def test_for_all_no_part_is_kept_from_anybody(kept: DataSet) -> None:
-    usual, _ = lessons_of(training_stream(kept, PLAN), PLAN, wanted(PLAN), silent)
+    stream = training_stream(kept, PLAN)
+    usual = lessons_of(stream, maps_apart(stream, wanted(PLAN), silent)[0], PLAN)
     assert usual is not None
     assert {one.part for one in usual.by_all().places if one} == {None}
     assert None not in {one.part for one in usual.places if one}

@@ -12,13 +12,14 @@ import torch
 
 from emres.archive.manifest import DataSet, write_dataset
 from emres.archive.store import Store
+from emres.model.condition import STRIPPED_KIND
 from emres.model.conditioned import ConditionedUNet
 from emres.model.level_fit import WholeMap
 from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
 from emres.run import train_lessons
 from emres.run.train_data import validation_stream
-from emres.run.train_surety import STRIPPED_KIND, sure_of_stripped
+from emres.run.train_surety import sure_of_stripped
 from tests.run.toy_dataset import add_entry, toy_dataset
 
 PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, handled=0, stripped=1).settled()
