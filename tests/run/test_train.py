@@ -38,7 +38,8 @@ PLAN = TrainPlan(
     validation_patches=8, checkpoint_every=1, parts=2,
 )  # fmt: skip
 CONDITIONED: dict[str, Any] = {
-    "architecture": "conditioned_unet", "arguments": {**NET, "bands": 2}, "steps": 3, "handled": 1, "stripped": 1,
+    "architecture": "conditioned_unet", "arguments": {**NET, "bands": 2}, "steps": 3, "level_steps": 2, "handled": 1,
+    "stripped": 1,
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ margin = 2
 epoch_steps = 4
 validation_patches = 8
 handled = 1
+level_steps = 2
 stripped = 1
 device = "cpu"
 [arguments]
