@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,19 +45,20 @@ def main() -> None:
     parser.add_argument("--into", type=Path, metavar="MODEL", help="a bundle whose contract is to hold the table")
     parser.add_argument("--steps", type=int, default=400, help="the model's own net learns 1600")
     parser.add_argument("--patches", type=int, default=512, help="of the validation side")
+    parser.add_argument("--layers", type=int, nargs="+", default=LAYERS, help="of each net, at quarter sampling")
     options = parser.parse_args()
     plan = TrainPlan(
         steps=options.steps, validation_patches=options.patches, averaging=0.98, weight_decay=0.01,
         evaluate_every=options.steps, patience=0,
     ).settled()  # fmt: skip
-    table = measured(read_dataset(options.dataset), plan)
+    table = measured(read_dataset(options.dataset), plan, options.layers)
     print(json.dumps(table, indent=2))
     if options.into is not None:
         title = f"error of U-Nets that see so far, learnt in {options.steps} steps, Å, patches of the validation side"
         note_for_card(options.into, {title: table})
 
 
-def measured(dataset: DataSet, plan: TrainPlan) -> dict[str, dict[str, float]]:
+def measured(dataset: DataSet, plan: TrainPlan, depths: Sequence[int]) -> dict[str, dict[str, float]]:
     """Return the mean error over maps, Å, and the operations of a voxel of nets that see so many voxels."""
     stream, held = training_stream(dataset, plan), validation_stream(dataset, plan)
     if held is None:
@@ -70,7 +72,7 @@ def measured(dataset: DataSet, plan: TrainPlan) -> dict[str, dict[str, float]]:
         list(held.batches(0, 1)), len(dataset.side("validation")), contract_for(plan, readers, "reach"), Ranks()
     )
     table = {"none: readers alone": {"error": looked(saying_nothing(with_readers(readers, plan)))["mae"]}}
-    for layers in LAYERS:
+    for layers in depths:
         other = replace(plan, arguments={**plan.arguments, "deep_layers": layers})
         net = with_readers(readers, other)
         error = learnt(net, stream, other, looked)
