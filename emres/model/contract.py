@@ -23,6 +23,7 @@ NORMALISATION = "median outside / rms inside the mask"
 MIN_MAX = "minimum 0 / maximum 1 of the whole map"
 LOG_VOXELS, ANGSTROM = "log voxels", "Å"
 WITH_SPREAD = "log voxels and spread"
+ONE_SIGMA = 0.6827  # share of a map's voxels that are to lie within one spread
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from emres.errors import MapError, UsageError
+from emres.model.contract import ONE_SIGMA
 
 Array = np.ndarray[Any, Any]
 
@@ -174,7 +175,7 @@ def calibration(prediction: Array, sigma: Array, target: Array, mask: Array) -> 
         within=float((error <= spread).mean()),
         sigma=tuple(float(spread[part].mean()) for part in tenths),
         share=tuple(float((error <= spread)[part].mean()) for part in tenths),
-        error=tuple(float(np.quantile(error[part], 0.6827)) for part in tenths),
+        error=tuple(float(np.quantile(error[part], ONE_SIGMA)) for part in tenths),
     )
 
 

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from emres.model.condition import KINDS_OF_NOISE, kinds_of
-from emres.model.contract import Contract
+from emres.model.contract import ONE_SIGMA, Contract
 from emres.model.loader import Batch
 from emres.model.losses import angstrom_of, ask, in_mask_loss, truth_of
 from emres.model.ranks import Ranks
 
-ONE_SIGMA = 0.6827
 _BINS = 4096  # of log(error / spread)
 _WIDEST = 12.0  # natural logarithm
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of what a net adds to its readers; the first of equals

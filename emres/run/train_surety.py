@@ -11,12 +11,12 @@ import torch
 
 from emres.model.augment import Augmentation
 from emres.model.condition import STRIPPED_KIND, kinds_of
+from emres.model.contract import ONE_SIGMA
 from emres.model.level_fit import WholeMap
 from emres.model.misread import Misread
 from emres.model.place import PlaceReader
 from emres.model.place_fit import PLACES, PlaceExamples
 from emres.model.train_plan import TrainPlan
-from emres.model.validation import ONE_SIGMA
 from emres.run.handled_maps import HANDLED, looked_at
 from emres.run.train_lessons import Tell, is_made, maps_apart, place_examples
 
