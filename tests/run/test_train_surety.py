@@ -1,8 +1,7 @@
-"""A net is as sure of maps that no patch is of as its readers are right there, on maps that they never saw."""
+"""A net is as sure of stripped maps as its readers are right there, on maps that it never saw."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,8 @@ from emres.model.level_fit import WholeMap
 from emres.model.train import Moment
 from emres.model.train_plan import TrainPlan
 from emres.run import train_lessons
-from emres.run.train_data import training_stream, validation_stream
-from emres.run.train_lessons import part_of
-from emres.run.train_surety import misread_maps, sure_of_stripped
+from emres.run.train_data import validation_stream
+from emres.run.train_surety import sure_of_stripped
 from tests.run.toy_dataset import add_entry, toy_dataset
 
 PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, handled=0, stripped=1).settled()
@@ -43,9 +41,9 @@ def kept(tmp_path: Path) -> DataSet:
     return dataset
 
 
-def always(film: Any, *levels: float) -> None:
-    """Have readers of places answer the same everywhere, whatever they see: each its own level, or all the same."""
-    for level, member in zip(itertools.cycle(levels), film.places.members, strict=False):
+def always(film: Any, level: float) -> None:
+    """Have readers of places answer the same everywhere, whatever they see."""
+    for member in film.places.members:
         torch.nn.init.zeros_(member.last.weight)
         with torch.no_grad():
             member.last.bias.copy_(torch.tensor([0.0, level / UNIT]))
@@ -91,35 +89,3 @@ def test_where_patches_are_of_stripped_maps_they_have_told_already(
     assert stream is not None
     sure_of_stripped(net, stream, PLAN, silent)
     assert (net.film.surety == SURE).all()
-
-
-@pytest.fixture
-def learnt(tmp_path: Path) -> DataSet:
-    """Entries to learn from, of two parts."""
-    made, parts = toy_dataset(tmp_path / "set", 0), {}
-    for name in map(str, range(20)):
-        parts.setdefault(part_of(replace(made.rows[0], family=name)) % 2, name)
-    store = Store(made.folder / "store")
-    rows = [add_entry(store, f"of{part}", halves=True, family=parts[part]) for part in (0, 1)]
-    dataset = replace(made, rows=tuple(replace(row, reported=3.0) for row in rows))
-    write_dataset(dataset)
-    return dataset
-
-
-def test_averages_that_more_became_of_are_read_by_who_did_not_learn_from_them(learnt: DataSet) -> None:
-    net, plan = net_that_is_off(0.0, 0.0), replace(PLAN, handled=1, stripped=0)
-    always(net.film, 20.0, 60.0)
-    stream = training_stream(learnt, plan)
-    misread = misread_maps(net, stream, plan, silent)
-    assert misread is not None
-    levels = misread.told[:, -1]
-    # Both maps blind and told, in the order of their entries: of part 0, which the first member never saw, and of 1.
-    assert levels.tolist() == pytest.approx([20.0, 20.0, 60.0, 60.0], abs=3.0)
-    assert levels[0] == levels[1] < levels[2] == levels[3]
-    # What the levels themselves are is little beside what is answered.
-    torch.testing.assert_close(misread.errors.nanmedian(1).values, levels, atol=3.0, rtol=0)
-
-
-def test_where_nothing_more_becomes_of_averages_there_is_nothing_to_learn_from(learnt: DataSet) -> None:
-    plan = replace(PLAN, handled=0, stripped=0)
-    assert misread_maps(net_that_is_off(0.0, 0.0), training_stream(learnt, plan), plan, silent) is None
