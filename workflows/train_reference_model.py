@@ -25,7 +25,7 @@ import emres
 from emres.run.card import note_for_card
 from emres.run.cluster import cores
 
-NAME, VERSION = "emres-small", "1.0"
+NAME, VERSION = "emres-small", "0.99"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
     "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "

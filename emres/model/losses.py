@@ -61,14 +61,9 @@ def in_mask_loss(answer: Tensor, truth: Tensor, weight: Tensor, beta: float = 0.
     error = answer[:, :1] - truth
     each = nn.functional.smooth_l1_loss(answer[:, :1], truth, beta=beta, reduction="none")
     if answer.shape[1] > 1:
-        each = each + spread * spread_loss(answer[:, 1:2], error.detach())
+        log_spread = answer[:, 1:2].clamp(*LOG_SPREAD)
+        each = each + spread * (log_spread + 0.5 * (error.detach() * torch.exp(-log_spread)).square())
     return mean_in_mask(each, weight).mean()
-
-
-def spread_loss(log_spread: Tensor, error: Tensor) -> Tensor:
-    """Return what the logarithm of a spread costs beside an error: minus the logarithm of a Gaussian of that width."""
-    log_spread = log_spread.clamp(*LOG_SPREAD)
-    return log_spread + 0.5 * (error * torch.exp(-log_spread)).square()
 
 
 def mean_in_mask(each: Tensor, weight: Tensor) -> Tensor:

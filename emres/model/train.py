@@ -21,7 +21,6 @@ from emres.errors import ModelError
 from emres.model.contract import Contract
 from emres.model.loader import Batch
 from emres.model.losses import ask, in_mask_loss, truth_of
-from emres.model.misread import Misread
 from emres.model.ranks import Ranks
 from emres.model.schedule import set_rate
 from emres.model.train_plan import TrainPlan
@@ -76,7 +75,6 @@ def train(
     validation: Validation,
     keeper: Keeper,
     ranks: Ranks,
-    misread: Misread | None = None,
 ) -> None:
     """Train a net until its plan is done, or its error does not fall any more.
 
@@ -93,8 +91,6 @@ def train(
     validation : Validation
     keeper : Keeper
     ranks : Ranks
-    misread : Misread, optional
-        What the net learns from beside patches how sure to be; the loss that is told leaves it out.
 
     Raises
     ------
@@ -108,9 +104,8 @@ def train(
         seed_step(plan.seed, state.step)
         rate = set_rate(state.optimizer, plan, state.step)
         loss = _loss(net.train(), batch, plan, contract, ranks.device)
-        also = plan.spread * misread.loss(state.net, plan.seed, state.step) if misread else 0.0
         state.optimizer.zero_grad()
-        (loss + also).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(state.net.parameters(), plan.clip)
         state.optimizer.step()
         state.follow(plan.averaging)

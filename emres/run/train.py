@@ -138,16 +138,13 @@ def _learn_steps(
     from emres.model.feed import Feed
     from emres.model.train import train
 
-    misread = None
     if getattr(state.net, "patterned", False):
         from emres.run.train_readers import read_maps
-        from emres.run.train_surety import misread_maps
 
         read_maps(state.net, stream, files.tell, learnt=True)
-        misread = misread_maps(state.net, stream, plan, files.tell)
     feed = Feed(stream, plan, ranks, training.threads, training.workers)
     validation = _validation(dataset, plan, contract, ranks, state.net, files)
-    train(state, feed, plan, contract, validation, files if ranks.first else NoFiles(), ranks, misread)
+    train(state, feed, plan, contract, validation, files if ranks.first else NoFiles(), ranks)
     return validation
 
 

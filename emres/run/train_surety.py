@@ -1,4 +1,4 @@
-"""How far off the answers for maps are that no patch is of, stripped and otherwise handled ones: their places tell."""
+"""How far off the answers for stripped maps are: no patch is of one, but their places tell."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from emres.model.augment import Augmentation
 from emres.model.condition import STRIPPED_KIND, kinds_of
 from emres.model.contract import ONE_SIGMA
 from emres.model.level_fit import WholeMap
-from emres.model.misread import Misread
 from emres.model.place import PlaceReader
-from emres.model.place_fit import PLACES, PlaceExamples
+from emres.model.place_fit import PlaceExamples
 from emres.model.train_plan import TrainPlan
-from emres.run.handled_maps import HANDLED, looked_at
+from emres.run.handled_maps import looked_at
 from emres.run.train_lessons import Tell, is_made, maps_apart, place_examples
 
 if TYPE_CHECKING:
@@ -26,56 +25,6 @@ if TYPE_CHECKING:
     from emres.model.loader import PatchStream
 
 Array = np.ndarray[Any, Any]
-
-
-def misread_maps(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> Misread | None:
-    """Have the readers of a net read averages that more became of, each those that did not learn from it.
-
-    Parameters
-    ----------
-    net : torch.nn.Module
-        Whose readers each were kept from a part of the maps.
-    stream : PatchStream
-        Of the maps.
-    plan : TrainPlan
-    tell : callable
-        Told of averages handled.
-
-    Returns
-    -------
-    Misread or None
-        Of every map blind, and told; None without maps.
-
-    Raises
-    ------
-    StoreError
-        If what was kept of a map is damaged.
-    """
-    usual, _ = maps_apart(stream, {HANDLED: plan.handled}, tell)
-    made = [one for one in usual if is_made(one)]
-    film: Any = net.film
-    reader = copy.deepcopy(film.places).cpu().eval()
-    told, errors = [], []
-    for one, places in zip(made, place_examples(stream, made, plan.seed), strict=True):
-        if places is None:
-            continue
-        for share in (0.0, 1.0):
-            condition = one.told(Augmentation(told=share), 0)
-            found = _read_by_strangers(reader, condition, places)
-            told.append(np.append(condition, np.float32(np.median(found))))
-            errors.append(np.pad(found - places.levels, (0, PLACES - len(found)), constant_values=np.nan))
-    if not told:
-        return None
-    return Misread(torch.from_numpy(np.stack(told)), torch.from_numpy(np.stack(errors)))
-
-
-def _read_by_strangers(reader: PlaceReader, condition: Array, places: PlaceExamples) -> Array:
-    """Return what the member that did not learn from a map reads of its places; all of them, if there is but one."""
-    members = len(reader.members)
-    asked = (places.part % members,) if members > 1 and places.part is not None else None
-    with torch.inference_mode():
-        given = torch.from_numpy(places.curves.astype(np.float32))[None]
-        return reader.each(torch.from_numpy(condition)[None], given, asked).mean(0)[0].numpy()
 
 
 def sure_of_stripped(net: nn.Module, stream: PatchStream, plan: TrainPlan, tell: Tell) -> None:
