@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import peak_bytes
-from benchmarks.report import Row
+from benchmarks.report import Row, torch_threads
 
 Array = np.ndarray[Any, Any]
 # What is called, and how many volumes it is given.
@@ -40,14 +40,12 @@ def _row(name: str, side: int) -> Row:
 
 def call_and_tell(name: str, side: int) -> dict[str, float]:
     """Call an estimator, a small map first, and return the peak of the second call with its input."""
-    import torch
-
-    torch.set_num_threads(2)
     call = _calls()[name]
-    call(*_halves(_SMALL), _ball(_SMALL))
-    inputs = (*_halves(side), _ball(side))
-    before = peak_bytes()
-    call(*inputs)
+    with torch_threads(2):
+        call(*_halves(_SMALL), _ball(_SMALL))
+        inputs = (*_halves(side), _ball(side))
+        before = peak_bytes()
+        call(*inputs)
     given = INPUTS[name] * inputs[0].nbytes
     taken = peak_bytes() - before + given
     return {"volumes": taken / inputs[0].nbytes, "megabytes": taken / 1e6}

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.estimator_memory import memory_rows
-from benchmarks.report import Row, seconds
+from benchmarks.report import Row, seconds, torch_threads
 from emres.estimators.fsc import dense_fsc
 from emres.estimators.fsc_blocres import blocres_fsc
 from emres.estimators.fsc_relion import relion_fsc
@@ -35,7 +34,11 @@ VOXEL_SIZES = {"a": 1.0, "b": 1.3, "c": 1.1}
 
 def measure(size: str) -> list[Row]:
     """Return ours / theirs for each estimator, the dense FSC of a 160^3 map in seconds, and the memory of all."""
-    torch.set_num_threads(2)
+    with torch_threads(2):
+        return _rows(size)
+
+
+def _rows(size: str) -> list[Row]:
     side = 48 if size == "small" else 160
     rows = [dense_row(side), *memory_rows(side)]
     if size == "small" or not REFERENCES.is_dir():

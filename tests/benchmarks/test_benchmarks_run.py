@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.__main__ import main, names
 from benchmarks.report import Row, markdown
@@ -38,10 +39,13 @@ def test_every_benchmark_is_found() -> None:
 def test_a_benchmark_runs_at_toy_size(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if name in NEEDS and not NEEDS[name]():
         pytest.skip(f"what {name} is held against is not installed")
+    threads = torch.get_num_threads()
     assert main([name, "--small", "--json", str(tmp_path / "figures.json")]) == 0
+    assert torch.get_num_threads() == threads  # or the next would be measured on others than asked for
     rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
     assert rows
-    assert all(row["benchmark"] == name and math.isfinite(row["value"]) and row["value"] > 0 for row in rows)
+    # Zero is a distance: of a net in blocks from the same in one go.
+    assert all(row["benchmark"] == name and math.isfinite(row["value"]) and row["value"] >= 0 for row in rows)
     printed = capsys.readouterr()
     assert all(row["what"] in printed.out for row in rows)
     assert f"{name} (1 of 1)" in printed.err
