@@ -129,7 +129,8 @@ def low_passed(median: float, condition: Sequence[float], voxel_size: float) -> 
     beyond = np.maximum.accumulate(power[::-1])[::-1]  # a spectrum that comes back had but a dip
     falls = power - np.interp(places + np.log(_WITHIN), places, beyond)
     falls[: _SHAPE - 1] = 0
-    cut = voxel_size / (RESOLVED[int(np.argmax(falls > _CUTS))] * np.sqrt(_WITHIN))
+    first = int(np.argmax(falls > _CUTS))
+    cut = voxel_size / (RESOLVED[first] * np.sqrt(_WITHIN))
     if falls.max() <= _FALLS or cut <= median:
         return []
     return [

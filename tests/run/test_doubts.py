@@ -79,11 +79,16 @@ def test_power_that_rises_towards_fine_detail_is_sharpened_too_far_whatever_its_
     assert f"{np.exp(13 / 3):.0f} times" in sentence
 
 
+def _cut_in(sentence: str) -> float:
+    """Return where a sentence says that a spectrum breaks off, Å."""
+    return float(sentence.split("breaks off at ")[1].split(" Å")[0])
+
+
 def test_where_a_spectrum_breaks_off_is_told_beside_an_answer_that_lies_there_and_not_beside_a_coarser_one() -> None:
     """A low-pass between shells 12 and 13 of 48, voxels of 1.5 Å: at some 5.8 Å."""
     power = np.where(np.arange(1, NYQUIST + 1) <= 12, 1.0, 1e-4)
     [sentence] = low_passed(5.5, _told(power), 1.5)
-    cut = float(sentence.split("breaks off at ")[1].split(" Å")[0])
+    cut = _cut_in(sentence)
     assert cut == pytest.approx(1.5 * 48 / 12.5, rel=0.05)
     assert low_passed(cut + 0.1, _told(power), 1.5) == []
     assert low_passed(5.5, _told(np.ones(NYQUIST)), 1.5) == []
@@ -94,8 +99,7 @@ def test_where_a_low_pass_cut_is_told_and_not_where_it_is_steepest() -> None:
     shells = np.arange(1, NYQUIST + 1)
     gain = 0.5 - 0.5 * np.tanh((shells / 10 - 1) / 0.06)
     [sentence] = low_passed(6.0, _told(np.maximum(gain, 1e-6) ** 2), 1.5)
-    cut = float(sentence.split("breaks off at ")[1].split(" Å")[0])
-    assert cut == pytest.approx(1.5 * 48 / 10, rel=0.1)
+    assert _cut_in(sentence) == pytest.approx(1.5 * 48 / 10, rel=0.1)
 
 
 @pytest.mark.parametrize(("b_factor", "warned"), [(-400.0, True), (0.0, False)])
