@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import peak_bytes
-from benchmarks.report import Row, torch_threads
+from benchmarks.report import Row
+from emres.volume.threads import torch_threads
 
 Array = np.ndarray[Any, Any]
 # What is called, and how many volumes it is given.

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.estimator_memory import memory_rows
-from benchmarks.report import Row, seconds, torch_threads
+from benchmarks.report import Row, seconds
 from emres.estimators.fsc import dense_fsc
 from emres.estimators.fsc_blocres import blocres_fsc
 from emres.estimators.fsc_relion import relion_fsc
 from emres.estimators.monores import monores, monores_halves
 from emres.estimators.resmap import resmap
+from emres.volume.threads import torch_threads
 
 Array = np.ndarray[Any, Any]
 

@@ -7,8 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -59,19 +58,6 @@ def side_by_side(
     before(), first(), before(), second()
     pairs = [((before(), seconds(first))[1], (before(), seconds(second))[1]) for _ in range(repeats)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Have torch compute on so many threads meanwhile: what is measured next is measured on its own."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from emres.volume.threads import torch_threads
+
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 # A ``map`` whose jobs may run at the same time.
@@ -36,11 +38,8 @@ def side_by_side(device: torch.device) -> Iterator[Callable[[Callable[[Job], Ans
         yield lambda work, jobs: [work(job) for job in jobs]
         return
     pool = _pool(threads)
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         yield lambda work, jobs: list(pool.map(work, jobs))
-    finally:
-        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from emres.model.condition import STRIPPED, TOLD
 from emres.model.level import LevelReader
 from emres.model.patch_source import MapFacts
 from emres.model.told import told_condition
+from emres.volume.threads import torch_threads
 
 Array = np.ndarray[Any, Any]
 TellStep = Callable[[int, int, float, float], None]
@@ -114,13 +115,11 @@ def fit_levels(
         As for :func:`descend`.
     """
     told, truth = torch.from_numpy(conditions), torch.from_numpy(levels.astype(np.float32))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the same sums in every process, and small ones
     try:
-        torch.manual_seed(seed)
-        _fit(reader.train().requires_grad_(), told, truth, steps, tell)
+        with torch_threads(1):  # the same sums in every process, and small ones
+            torch.manual_seed(seed)
+            _fit(reader.train().requires_grad_(), told, truth, steps, tell)
     finally:
-        torch.set_num_threads(before)
         reader.requires_grad_(False)
 
 

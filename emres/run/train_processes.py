@@ -17,6 +17,7 @@ from emres.run.read_ahead import read_ahead
 from emres.run.train import Tell, begun, train_rank
 from emres.run.train_config import Training
 from emres.run.train_meeting import connected, device_of, torchrun_meeting, torchrun_place
+from emres.volume.threads import torch_threads
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -84,14 +85,11 @@ def _under_torchrun(training: Training, tell: Tell, rank: int, size: int) -> dic
 
 def _beside(training: Training, tell: Tell) -> dict[str, Any]:
     """Train here as the first of several processes of this machine."""
-    import torch
-
-    size, before, done = training.processes, torch.get_num_threads(), False
+    size, done = training.processes, False
     threads = max(1, cores() // size)
-    with tempfile.TemporaryDirectory(prefix="emres-train-") as folder:
+    with torch_threads(threads), tempfile.TemporaryDirectory(prefix="emres-train-") as folder:
         meeting = f"file://{folder}/meeting"
         others = [_Other(training, rank, meeting, threads) for rank in range(1, size)]
-        torch.set_num_threads(threads)
         try:
             for other in others:  # one that died on the way would be waited for in vain
                 other.await_ready()
@@ -102,7 +100,6 @@ def _beside(training: Training, tell: Tell) -> dict[str, Any]:
         except (RuntimeError, EOFError) as error:
             raise _reason(others) from error
         finally:
-            torch.set_num_threads(before)
             for other in others:
                 other.end(done)
 

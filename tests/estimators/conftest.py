@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+
+from emres.volume.threads import torch_threads
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 VOXEL_SIZES = {"a": 1.0, "b": 1.3, "c": 1.1, "emd_6824": 2.64, "emd_1832": 5.7, "emd_1439": 5.18}
@@ -17,10 +18,8 @@ VOXEL_SIZES = {"a": 1.0, "b": 1.3, "c": 1.1, "emd_6824": 2.64, "emd_1832": 5.7, 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @dataclass(frozen=True)

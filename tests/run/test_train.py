@@ -30,6 +30,7 @@ from emres.model.train_state import Checkpoint
 from emres.run.train_config import Training
 from emres.run.train_files import CHECKPOINT, TrainFiles
 from emres.run.train_processes import train_model
+from emres.volume.threads import torch_threads
 from tests.run.toy_dataset import toy_dataset
 
 NET = {"channels": 4, "deep_channels": 4, "deep_layers": 1}
@@ -51,10 +52,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(autouse=True)
