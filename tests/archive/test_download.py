@@ -138,7 +138,7 @@ def test_a_part_that_was_already_whole_is_not_asked_for_again(
 ) -> None:
     server.put(NAME, MAP)
     with monkeypatch.context() as patch:
-        patch.setattr(Partial, "commit", lambda self: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(Partial, "commit", lambda self: signal.raise_signal(signal.SIGINT))  # to this very thread
         with pytest.raises(KeyboardInterrupt):
             download(server.url(NAME), tmp_path / NAME)
     download(server.url(NAME), tmp_path / NAME, md5=md5(MAP))
