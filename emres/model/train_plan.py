@@ -71,8 +71,8 @@ class TrainPlan:
         Of a net that is told of whole maps, before: in which it learns how fine a map is as a whole, and round each
         place. 1500 and 2500 unless given, and no more than twice as many as ``steps``.
     handled : int
-        Of a net that is told of whole maps: how often every average of half maps is sharpened, filtered, cut and
-        resampled beyond what its depositors did; readers of whole maps learn from these, too.
+        Of a net that is told of whole maps: how often every average of half maps is sharpened, filtered, masked, cut
+        or resampled beyond what its depositors did; readers of whole maps learn from these, too.
     stripped : int
         How often, of such a net, it is also stripped of all below its background or a contour; maps that look so have
         readers of their own.
@@ -122,7 +122,7 @@ class TrainPlan:
     steps: int = 2000
     batch: int = 16
     level_steps: int | None = None
-    handled: int = 4
+    handled: int = 6
     stripped: int = 4
     parts: int = 4
     seed: int = 0

@@ -1,7 +1,8 @@
 """Averages of half maps that more became of than their depositors do: readers of whole maps learn from these, too.
 
-They are sharpened too far or blurred, low-passed elsewhere, cut through, on other voxels; some are also stripped of all
-below their background, which have readers of their own. The target stays what it was.
+They are sharpened too far or blurred, low-passed elsewhere, masked, cut through, on other voxels: half of them several
+of these at once, half but one. Others are stripped of all below their background, half of them beside nothing else, and
+have readers of their own. The target stays what it was.
 Nothing but their numbers and curves is kept, as of the maps of a data set.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +22,18 @@ from emres.model.patch_source import MapFacts
 from emres.model.train_plan import TrainPlan
 from emres.run.kept_facts import KeptFacts
 from emres.run.masks import mask_slabs
-from emres.run.patch_curves import curves_path, has_no_curves, write_curves, write_no_curves
+from emres.run.patch_curves import curves_path, has_no_curves, target_of, write_curves, write_no_curves
 from emres.run.patch_entries import HALF_MAPS, check_row
 from emres.run.patch_facts import facts_key, facts_of, guessed_for, size_for
 from emres.simulate.deposit import deposit
 from emres.simulate.halfmaps import HalfMaps
-from emres.simulate.processings import draw_handling, draw_stripped
+from emres.simulate.processings import draw_change, draw_handling, draw_stripped
 from emres.simulate.recipe import Processing, Recipe
 from emres.volume.grid import Triple
 from emres.volume.place_curves import PlaceCurves
 from emres.volume.pyramid import MemoryPyramid
+
+Array = np.ndarray[Any, Any]
 
 FILE = "handled.json"
 HANDLED, STRIPPED = "handled", "stripped"  # kinds of what becomes of an average
@@ -103,7 +107,7 @@ def wanted(plan: TrainPlan) -> dict[str, int]:
 
 def looked_at(plan: TrainPlan) -> dict[str, int]:
     """Return how many of each kind are made of every average that a training is only measured by."""
-    return {STRIPPED: min(plan.stripped, 1)}
+    return {STRIPPED: min(plan.stripped, 2)}
 
 
 def can_be_handled(row: Row) -> bool:
@@ -139,6 +143,31 @@ def handled_facts(dataset: DataSet, row: Row, cut: CutPlan, keys: Collection[str
         yield key, facts
 
 
+def taken_again(
+    dataset: DataSet, row: Row, cut: CutPlan, key: str, resolution: float
+) -> tuple[MapFacts, PlaceCurves, Array]:
+    """Take the numbers of what became of an average, its curves and their targets, Å, as if so much was guessed of it.
+
+    Nothing is kept of them.
+
+    Parameters
+    ----------
+    dataset, row, cut
+        As for :func:`handled_maps`.
+    key : str
+        Of its numbers, as they were taken before.
+    resolution : float
+        Å, of the map: its windows are for that, if its noise does not show.
+
+    Raises
+    ------
+    StoreError
+        If the entry is not what the manifest says.
+    """
+    facts, curves, start = _handled(_halves(dataset, row), row, cut, *_which(key), guessed=resolution)
+    return facts, curves, target_of(dataset, row, curves, facts.spectra.voxel_size, start)
+
+
 def _keys(dataset: DataSet, row: Row, cut: CutPlan, counts: Mapping[str, int]) -> list[str]:
     """Return the keys of what becomes of the average of a row; none if it is large."""
     grid = check_row(dataset, row).grid(row.target)
@@ -161,8 +190,10 @@ def _which(key: str) -> tuple[str, int]:
 def _drawn(row: Row, voxel_size: float, kind: str, number: int) -> tuple[Processing, int]:
     """Return what becomes of an average, and the seed of the place that is cut out."""
     seed = int.from_bytes(hashlib.sha256(f"{row.entry}{_name(kind, number)}".encode()).digest()[:7], "little")
-    draw = draw_stripped if kind == STRIPPED else draw_handling
-    return draw(seed, row.reported or row.resolution, voxel_size), seed
+    resolution, alone = row.reported or row.resolution, number % 2 == 1
+    if kind == STRIPPED:
+        return draw_stripped(seed, resolution, voxel_size, alone=alone), seed
+    return (draw_change if alone else draw_handling)(seed, resolution, voxel_size), seed
 
 
 def _name(kind: str, number: int) -> str:
@@ -188,13 +219,16 @@ def _halves(dataset: DataSet, row: Row) -> HalfMaps:
     return HalfMaps(one, other, np.asarray(group.array(row.target)[:]) > 0, grid, Recipe())
 
 
-def _handled(halves: HalfMaps, row: Row, cut: CutPlan, kind: str, number: int) -> tuple[MapFacts, PlaceCurves, Triple]:
+def _handled(
+    halves: HalfMaps, row: Row, cut: CutPlan, kind: str, number: int, guessed: float | None = None
+) -> tuple[MapFacts, PlaceCurves, Triple]:
     """Return the numbers of a map, its curves, and where it starts, Å from the first voxel of its half maps."""
     how, seed = _drawn(row, halves.grid.mean_voxel_size, kind, number)
     recipe = Recipe(seed=seed)  # for the place of what is cut out
     density, grid = deposit(replace(halves, recipe=recipe), how, most_gain=_MOST_GAIN)
     source, working = MemoryPyramid(density, grid), grid.resampled(cut.working_voxel_size(grid.mean_voxel_size))
-    facts, curves = facts_of(source, mask_slabs(source, "auto"), working, guessed_for(row, _name(kind, number)))
+    guessed = guessed_for(row, _name(kind, number)) if guessed is None else guessed
+    facts, curves = facts_of(source, mask_slabs(source, "auto"), working, guessed)
     assert curves is not None
     z, y, x = (a - b for a, b in zip(grid.origin, halves.grid.origin, strict=True))
     return facts, curves, (z, y, x)

@@ -45,7 +45,7 @@ def write_curves(
     start : (z, y, x)
         Å, where these begin on the grid of the target.
     """
-    target = _target_at(dataset, row, curves.voxels() * voxel_size + np.array(start))
+    target = target_of(dataset, row, curves, voxel_size, start)
     path = curves_path(dataset, key)
     path.parent.mkdir(exist_ok=True)
     arrays: dict[str, Any] = {name: np.asarray(getattr(curves, name)) for name in _FIELDS}
@@ -70,8 +70,17 @@ def _none_path(dataset: DataSet, key: str) -> Path:
     return curves_path(dataset, f"{key} has none, format {FORMAT}")
 
 
-def _target_at(dataset: DataSet, row: Row, places: Array) -> Array:
-    """Return the target, Å, at places (n, 3), Å from the first voxel: 0 where there is none."""
+def target_of(
+    dataset: DataSet, row: Row, curves: PlaceCurves, voxel_size: float, start: Triple = (0.0, 0.0, 0.0)
+) -> Array:
+    """Return the target at each place of a map, (n,) Å: 0 where there is none.
+
+    Parameters
+    ----------
+    dataset, row, curves, voxel_size, start
+        As for :func:`write_curves`.
+    """
+    places = curves.voxels() * voxel_size + np.array(start)
     group = Store(dataset.store_of(row)).entry(row.entry)
     target = np.asarray(group.array(row.target)[:])
     nearest = np.round(places / np.array(group.grid(row.target).voxel_size)).astype(int)

@@ -129,12 +129,11 @@ def draw_handling(seed: int, resolution: float, voxel_size: float) -> Processing
     weighted, filtered, limited, masked, cropped, resampled = (
         bool(rng.random() < share) for share in (0.3, 0.75, 0.5, 0.4, 0.5, 0.35)
     )
-    gain = float(rng.uniform(-_HANDLED_GAIN, _HANDLED_GAIN))
-    cut, finer = even(rng, 0.8 * resolution, 1.5 * resolution), even(rng, 0.65 * voxel_size, 1.7 * voxel_size)
+    gain, cut, finer = _handled_filters(rng, resolution, voxel_size)
     part = float(rng.uniform(0.1, 0.9)) if rng.random() < 0.5 and (masked or cropped) else 1.0
     return Processing(
         fsc_weighting=weighted,
-        sharpening=float(np.clip(-4 * gain * resolution**2, -_MOST_B, _MOST_B)) if filtered else 0.0,
+        sharpening=_handled_sharpening(gain, resolution) if filtered else 0.0,
         low_pass=cut if limited else 0.0,
         mask="molecule" if masked else "none",
         mask_edge=float(rng.uniform(3, 10)),
@@ -145,7 +144,60 @@ def draw_handling(seed: int, resolution: float, voxel_size: float) -> Processing
     )
 
 
-def draw_stripped(seed: int, resolution: float, voxel_size: float) -> Processing:
+def draw_change(seed: int, resolution: float, voxel_size: float) -> Processing:
+    """Draw one thing that may become of a plain average, and nothing else.
+
+    It is cut out, softly or without an edge (a third of them), blurred or sharpened, low-passed, cropped to a part, or
+    resampled. Among all that :func:`draw_handling` does to one map a single change is rare.
+
+    Parameters
+    ----------
+    seed, resolution, voxel_size
+        As for :func:`draw_handling`.
+
+    Returns
+    -------
+    Processing
+
+    Raises
+    ------
+    UsageError
+        If the resolution is not positive.
+
+    Examples
+    --------
+    >>> draw_change(2, 6.0, 2.0).crop
+    True
+    """
+    rng = _generator(seed, 5, resolution)
+    which = str(rng.choice(["mask", "mask", "filter", "low-pass", "crop", "resample"]))
+    hard = bool(rng.random() < 0.5)
+    gain, cut, finer = _handled_filters(rng, resolution, voxel_size)
+    part, whole = float(rng.uniform(0.1, 0.9)), bool(rng.random() >= 0.25)
+    if which == "mask":
+        edge = 0.0 if hard else float(rng.uniform(3, 10))
+        return Processing(mask="molecule", mask_edge=edge, region=1.0 if whole else part)
+    if which == "filter":
+        return Processing(sharpening=_handled_sharpening(gain, resolution))
+    if which == "low-pass":
+        return Processing(low_pass=cut)
+    if which == "crop":
+        return Processing(crop=True, crop_margin=float(rng.uniform(0, 12)), region=part)
+    return Processing(voxel_size=finer if finer < voxel_size or resolution > 2.1 * finer else 0.65 * voxel_size)
+
+
+def _handled_filters(rng: np.random.Generator, resolution: float, voxel_size: float) -> tuple[float, float, float]:
+    """Draw by what factor, its logarithm, a map is sharpened at its resolution, where it is cut, its new voxel size."""
+    gain = float(rng.uniform(-_HANDLED_GAIN, _HANDLED_GAIN))
+    return gain, even(rng, 0.8 * resolution, 1.5 * resolution), even(rng, 0.65 * voxel_size, 1.7 * voxel_size)
+
+
+def _handled_sharpening(gain: float, resolution: float) -> float:
+    """Return the B factor, Å^2, that multiplies amplitudes at a resolution by exp(gain)."""
+    return float(np.clip(-4 * gain * resolution**2, -_MOST_B, _MOST_B))
+
+
+def draw_stripped(seed: int, resolution: float, voxel_size: float, *, alone: bool = False) -> Processing:
     """Draw what may become of a map that is stripped in the end of what is negative, or lies below a contour.
 
     Half of them are cut out without a soft edge, as programs cut out chains; half of these, or more, to a part.
@@ -154,6 +206,8 @@ def draw_stripped(seed: int, resolution: float, voxel_size: float) -> Processing
     ----------
     seed, resolution, voxel_size
         As for :func:`draw_handling`, which draws the rest.
+    alone : bool
+        Whether there is no rest.
 
     Returns
     -------
@@ -170,7 +224,7 @@ def draw_stripped(seed: int, resolution: float, voxel_size: float) -> Processing
     [True, False, True, True]
     """
     rng = _generator(seed, 4, resolution)
-    handled = draw_handling(seed, resolution, voxel_size)
+    handled = Processing() if alone else draw_handling(seed, resolution, voxel_size)
     all_negative, hard = (bool(rng.random() < 0.5) for _ in range(2))
     contour, part, whole = float(rng.uniform(0, _MOST_CONTOUR)), float(rng.uniform(0.1, 0.9)), rng.random() < 0.5
     stripped = replace(handled, contour=0.0 if all_negative else contour)

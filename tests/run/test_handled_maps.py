@@ -13,9 +13,10 @@ from emres.errors import MapError
 from emres.model.cut import CutPlan
 from emres.run import handled_maps as under_test
 from emres.run import patch_curves
-from emres.run.handled_maps import FILE, HANDLED, STRIPPED, handled_maps
+from emres.run.handled_maps import FILE, HANDLED, STRIPPED, handled_maps, taken_again
 from emres.run.kept_facts import FORMAT
 from emres.run.patch_curves import curves_path, read_curves
+from emres.run.patch_facts import guessed_for
 from emres.simulate.recipe import Processing
 from tests.run.toy_dataset import GRID, toy_dataset
 
@@ -46,12 +47,24 @@ def test_every_average_has_so_many_and_they_differ(kept: DataSet) -> None:
 
 
 def test_stripped_ones_come_beside_the_others_and_look_so(kept: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "draw_stripped", lambda *about: Processing(contour=0.5))
+    monkeypatch.setattr(under_test, "draw_stripped", lambda *about, alone: Processing(contour=0.5))
     alone = handled_maps(kept, paired(kept), CUT, {HANDLED: 1}, silent)
     both = handled_maps(kept, paired(kept), CUT, {HANDLED: 1, STRIPPED: 2}, silent)
     assert [one for one in both if one.kind == HANDLED] == alone
     assert [(one.kind, one.number) for one in both] == [(HANDLED, 0), (STRIPPED, 0), (STRIPPED, 1)]
     assert [one.facts.stripped for one in both] == [False, True, True]
+
+
+def test_half_of_them_are_changed_in_one_way_alone(kept: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: list[int] = []
+
+    def change(seed: int, *about: float) -> Processing:
+        changed.append(seed)
+        return Processing()
+
+    monkeypatch.setattr(under_test, "draw_change", change)
+    found = handled_maps(kept, paired(kept), CUT, {HANDLED: 4}, silent)
+    assert len(found) == 2 * len(set(changed))
 
 
 def test_what_is_kept_is_not_taken_again(kept: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +78,8 @@ def test_numbers_of_what_is_done_otherwise_are_not_taken_for_these(
 ) -> None:
     rows = paired(kept)
     before = handled_maps(kept, rows, CUT, {HANDLED: 2}, silent)
-    monkeypatch.setattr(under_test, "draw_handling", lambda *about: CROPPED)
+    for name in ("draw_handling", "draw_change"):
+        monkeypatch.setattr(under_test, name, lambda *about: CROPPED)
     after = handled_maps(kept, rows, CUT, {HANDLED: 2}, silent)
     assert {one.key for one in before}.isdisjoint(one.key for one in after)
     assert {one.facts.spectra.inside for one in before}.isdisjoint(one.facts.spectra.inside for one in after)
@@ -95,6 +109,20 @@ def test_curves_that_are_gone_are_taken_again_and_the_same(kept: DataSet) -> Non
     found, same = read_curves(kept, again.key)
     np.testing.assert_array_equal(found.values, before.values)
     np.testing.assert_array_equal(same, target)
+
+
+def test_what_is_taken_again_for_another_guess_is_the_same_map_in_other_windows(kept: DataSet) -> None:
+    [row, *_] = paired(kept)
+    [*_, one] = handled_maps(kept, [row], CUT, {STRIPPED: 1}, silent)
+    before, target = read_curves(kept, one.key)
+    guessed = guessed_for(row, " stripped 0")
+    (facts, same, found), (_, other, _) = (
+        taken_again(kept, row, CUT, one.key, factor * guessed) for factor in (1.0, 3.0)
+    )
+    assert facts == one.facts
+    np.testing.assert_array_equal(same.values, before.values)
+    np.testing.assert_array_equal(found, target)
+    assert other.step != same.step or not np.array_equal(other.values, same.values)
 
 
 def test_a_part_of_the_molecule_has_the_target_that_is_there(kept: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:

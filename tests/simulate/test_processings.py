@@ -12,7 +12,7 @@ from emres.errors import UsageError
 from emres.simulate.atoms import Atoms
 from emres.simulate.deposit import deposit
 from emres.simulate.halfmaps import HalfMaps, simulate_half_maps
-from emres.simulate.processings import draw_handling, draw_stripped
+from emres.simulate.processings import draw_change, draw_handling, draw_stripped
 from emres.simulate.recipe import Processing, Recipe
 
 
@@ -42,6 +42,17 @@ def test_everything_is_done_now_and_then_and_nothing_always() -> None:
         assert 0.1 < np.mean(done) < 0.8
 
 
+def test_a_single_change_is_one_of_five_and_each_of_them_is_drawn() -> None:
+    drawn = [draw_change(seed, 6.0, 2.0) for seed in range(200)]
+    done = np.array(
+        [[one.mask == "molecule", one.sharpening != 0, one.low_pass > 0, one.crop, one.voxel_size > 0] for one in drawn]
+    )
+    assert np.all(done.sum(axis=1) == 1)
+    assert np.all(done.mean(axis=0) > 0.1)
+    assert not any(one.fsc_weighting for one in drawn)
+    assert {one.mask_edge > 0 for one in drawn if one.mask == "molecule"} == {False, True}
+
+
 def test_what_is_stripped_was_handled_as_any_other() -> None:
     for seed in range(40):
         usual, stripped = draw_handling(seed, 6.0, 2.0), draw_stripped(seed, 6.0, 2.0)
@@ -51,6 +62,14 @@ def test_what_is_stripped_was_handled_as_any_other() -> None:
         else:
             masked = {"mask": usual.mask, "mask_edge": usual.mask_edge, "region": usual.region}
             assert replace(stripped, contour=None, **masked) == usual
+
+
+def test_what_is_stripped_alone_is_cut_out_at_most() -> None:
+    drawn = [draw_stripped(seed, 6.0, 2.0, alone=True) for seed in range(200)]
+    for one in drawn:
+        assert replace(one, contour=None, mask="none", mask_edge=Processing().mask_edge, region=1.0) == Processing()
+    assert 0.4 < np.mean([one.mask == "none" for one in drawn]) < 0.6
+    assert 0.1 < np.mean([one.region < 1 for one in drawn]) < 0.4
 
 
 def test_of_what_is_stripped_half_loses_what_is_negative_and_half_is_cut_out_without_an_edge() -> None:
