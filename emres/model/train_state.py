@@ -44,7 +44,7 @@ class TrainState:
     looks : list of dict
         What each look at the validation patches found, with its ``step`` and ``rate``.
     best : dict
-        The look with the lowest error; empty before the first.
+        The look whose weights are the best; empty before the first.
     best_weights : dict
         Of the average, then.
     seconds : float
@@ -75,10 +75,15 @@ class TrainState:
                     mine.copy_(other)
 
     def looked(self, found: Mapping[str, float], rate: float) -> None:
-        """Take in what a look at the validation patches found; without patches the last weights are the best."""
+        """Take in what a look at the validation patches found; without patches the last weights are the best.
+
+        Of nets that tell a spread those of the lowest loss are, which holds the spread, too; of others those of the
+        lowest error.
+        """
         look = {"step": self.step, "rate": rate, "loss": _mean_since(self.losses, self.looks), **found}
         self.looks.append(look)
-        if not self.best or "mae" not in look or look["mae"] < self.best.get("mae", math.inf):
+        measure = "validation loss" if "within" in found else "mae"
+        if not self.best or measure not in look or look[measure] < self.best.get(measure, math.inf):
             self.best = look
             self._keep()
 

@@ -70,6 +70,13 @@ def test_the_best_weights_are_those_of_the_lowest_error() -> None:
         assert torch.equal(value, best[key])
 
 
+def test_of_nets_that_tell_a_spread_the_best_weights_are_those_of_the_lowest_loss() -> None:
+    state = learn(fresh())
+    for error, loss in ((0.5, -0.1), (0.6, -0.3), (0.55, -0.2)):
+        learn(state).looked({"mae": error, "validation loss": loss, "within": 0.7}, 0.0)
+    assert (state.best["mae"], state.idle_looks) == (0.6, 1)
+
+
 def test_without_an_error_the_last_weights_are_the_best() -> None:
     state = learn(fresh())
     state.looked({}, 0.0)
