@@ -11,6 +11,7 @@ import torch
 from emres.model.conditioned import Film, Readers
 from emres.model.contract import Contract
 from emres.model.inference import opened_net
+from emres.model.level import LevelReader
 from emres.model.place import read_places
 from emres.volume.levels import Levels
 from emres.volume.place_curves import PlaceCurves
@@ -45,9 +46,22 @@ def guessed_resolution(
     readers = _readers(folder, contract, stripped)
     if readers is None:
         return None
+    return guess(readers.level, condition, contract.valid_range) * voxel_size
+
+
+def guess(reader: LevelReader, condition: Array, valid: tuple[float, float]) -> float:
+    """Return what might be reported of a map that a reader knows this of, in voxels.
+
+    Parameters
+    ----------
+    reader : LevelReader
+    condition : (LENGTH,) float32
+    valid : (float, float)
+        Voxels: no local resolution is finer or coarser.
+    """
     with torch.inference_mode():
-        level = float(readers.level(torch.from_numpy(condition)[None]))
-    return float(np.clip(np.exp(level), *contract.valid_range)) * voxel_size / _LOCAL_OVER_REPORTED
+        level = float(reader(torch.from_numpy(condition)[None]))
+    return float(np.clip(np.exp(level), *valid)) / _LOCAL_OVER_REPORTED
 
 
 def levels_read(

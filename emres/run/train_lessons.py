@@ -19,6 +19,7 @@ from emres.run.handled_maps import HANDLED, STRIPPED, Handled, handled_maps
 from emres.run.patch_curves import curves_path, read_curves
 from emres.run.patch_facts import facts_key, size_for
 from emres.run.patch_sources import DataSetOpener
+from emres.volume.place_curves import PlaceCurves
 
 if TYPE_CHECKING:
     from emres.model.loader import PatchStream
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Tell = Callable[[Moment], None]
 
-_HANDLED_VARIANTS = 3  # of 8 that a map of the data set has: a quarter of what readers see, if there are four
+_HANDLED_VARIANTS = 3  # of 8 that a map of the data set has: a third of what readers see, if there are six of five
 _FINEST_VOXELS = 2.0001  # of a map: nothing finer is in it
 FEWEST = 8  # places of a map that it is worth learning from
 
@@ -156,9 +157,19 @@ def rows_of_maps(stream: PatchStream, maps: list[WholeMap]) -> list[Row]:
     return [row for row in stream.opener.rows if isinstance(row, Row) and _place(row) in whole]
 
 
+def row_of(stream: PatchStream, one: WholeMap) -> Row:
+    """Return the row of the entry that a map, or what it was made of, is of."""
+    place = _place_of(one)
+    return next(row for row in stream.opener.rows if isinstance(row, Row) and _place(row) == place)
+
+
 def _by_place(maps: list[WholeMap]) -> dict[str, WholeMap]:
     """Return a map of each entry, by store and entry: names are no keys over stores."""
-    return {one.key.rsplit("/", 2)[0]: one for one in maps}
+    return {_place_of(one): one for one in maps}
+
+
+def _place_of(one: WholeMap) -> str:
+    return one.key.rsplit("/", 3 if is_made(one) else 2)[0]
 
 
 def _place(row: Row) -> str:
@@ -189,7 +200,21 @@ def place_examples(stream: PatchStream, maps: list[WholeMap], seed: int) -> list
 def _examples(opener: DataSetOpener, one: WholeMap, rng: np.random.Generator) -> PlaceExamples | None:
     if not curves_path(opener.dataset, one.key).exists():  # cubes of many maps
         return None
-    curves, target = read_curves(opener.dataset, one.key)
+    return examples_of(one, *read_curves(opener.dataset, one.key), rng)
+
+
+def examples_of(one: WholeMap, curves: PlaceCurves, target: Array, rng: np.random.Generator) -> PlaceExamples | None:
+    """Return some places of a molecule; None if it has few with a target that was not capped.
+
+    Parameters
+    ----------
+    one : WholeMap
+    curves : PlaceCurves
+    target : (n,) float
+        Å, at each place.
+    rng : numpy.random.Generator
+        Chooses among them.
+    """
     chosen = np.sort(rng.permutation(np.flatnonzero(curves.inside))[:PLACES])
     found = target[chosen]
     known = (found > one.valid[0]) & (found < one.valid[1])

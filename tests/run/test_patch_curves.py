@@ -10,28 +10,17 @@ import pytest
 
 from emres.archive.manifest import DataSet
 from emres.errors import StoreError
-from emres.model.train_plan import TrainPlan
 from emres.run.kept_facts import FILE
 from emres.run.patch_curves import FOLDER, read_curves
-from emres.run.patch_facts import facts_key, guessed_for, size_for
-from emres.run.patch_sources import DataSetOpener
+from emres.run.patch_facts import guessed_for
 from emres.run.train_data import training_stream
 from tests.run.toy_dataset import toy_dataset
-
-PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2, handled=1, stripped=1).settled()
+from tests.run.toy_training import PLAN, keys
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> DataSet:
     return toy_dataset(tmp_path / "set", 2)
-
-
-def keys(dataset: DataSet) -> list[str]:
-    opener = training_stream(dataset, PLAN).opener
-    assert isinstance(opener, DataSetOpener)
-    return [
-        facts_key(dataset, row, density, size_for(row, opener.cut)) for row in opener.rows for density in row.densities
-    ]
 
 
 def test_places_lie_in_the_molecule_with_the_target_there(kept: DataSet) -> None:

@@ -9,24 +9,17 @@ import numpy as np
 import pytest
 
 from emres.archive.manifest import DataSet
-from emres.model.train import Moment
-from emres.model.train_plan import TrainPlan
 from emres.run.handled_maps import wanted
 from emres.run.patch_sources import DataSetOpener
 from emres.run.train_data import training_stream
 from emres.run.train_lessons import is_made, lessons_of, level_maps, maps_apart, place_examples
 from tests.run.toy_dataset import toy_dataset
-
-PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2, handled=1, stripped=1).settled()
+from tests.run.toy_training import PLAN, silent
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> DataSet:
     return toy_dataset(tmp_path / "set", 2)
-
-
-def silent(moment: Moment) -> None:
-    """Tell nobody."""
 
 
 def test_examples_are_places_of_the_molecule_with_and_without_a_target(kept: DataSet) -> None:

@@ -13,33 +13,17 @@ from emres.archive.manifest import DataSet
 from emres.model.condition import LENGTH
 from emres.model.conditioned import ConditionedUNet
 from emres.model.place_fit import PlaceExamples
-from emres.model.train import Moment
-from emres.model.train_plan import TrainPlan
-from emres.run.patch_facts import facts_key, size_for
 from emres.run.patch_sources import DataSetOpener
 from emres.run.train_data import training_stream
 from emres.run.train_lessons import part_of
 from emres.run.train_readers import learn_from_all, learn_readers, read_maps
 from tests.run.toy_dataset import toy_dataset
-
-PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, level_steps=2, handled=1, stripped=1).settled()
+from tests.run.toy_training import PLAN, keys, silent
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> DataSet:
     return toy_dataset(tmp_path / "set", 2)
-
-
-def silent(moment: Moment) -> None:
-    """Tell nobody."""
-
-
-def keys(dataset: DataSet) -> list[str]:
-    opener = training_stream(dataset, PLAN).opener
-    assert isinstance(opener, DataSetOpener)
-    return [
-        facts_key(dataset, row, density, size_for(row, opener.cut)) for row in opener.rows for density in row.densities
-    ]
 
 
 def places_of(net: ConditionedUNet, *, stripped: bool) -> torch.Tensor:

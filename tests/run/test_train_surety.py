@@ -15,20 +15,18 @@ from emres.archive.store import Store
 from emres.model.condition import STRIPPED_KIND
 from emres.model.conditioned import ConditionedUNet
 from emres.model.level_fit import WholeMap
-from emres.model.train import Moment
-from emres.model.train_plan import TrainPlan
-from emres.run import train_lessons
+from emres.run import train_lessons, train_surety
+from emres.run.handled_maps import STRIPPED, taken_again
 from emres.run.train_data import validation_stream
+from emres.run.train_lessons import maps_apart
 from emres.run.train_surety import sure_of_stripped
 from tests.run.toy_dataset import add_entry, toy_dataset
+from tests.run.toy_training import PLAN as TOY
+from tests.run.toy_training import silent
 
-PLAN = TrainPlan(steps=3, epoch_steps=1, batch=4, side=16, margin=4, handled=0, stripped=1).settled()
+PLAN = replace(TOY, handled=0)
 UNIT = 0.3  # of what a reader answers beside its mean, on the axis
 SURE = 0.25  # before
-
-
-def silent(moment: Moment) -> None:
-    """Tell nobody."""
 
 
 @pytest.fixture
@@ -57,6 +55,12 @@ def net_that_is_off(usual: float, stripped: float) -> ConditionedUNet:
     return net
 
 
+@pytest.fixture(autouse=True)
+def fair_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the reader of levels, which never learnt, guess what is usual, in voxels."""
+    monkeypatch.setattr(train_surety, "guess", lambda reader, condition, valid: 4.0)
+
+
 @pytest.mark.parametrize("off", [20.0, 60.0])
 def test_the_spread_of_stripped_maps_is_what_their_readers_are_off_by(kept: DataSet, off: float) -> None:
     net, stream = net_that_is_off(1.0, off), validation_stream(kept, PLAN)
@@ -65,6 +69,23 @@ def test_the_spread_of_stripped_maps_is_what_their_readers_are_off_by(kept: Data
     # All is off by 20 or more: what the levels themselves are is little beside it.
     assert net.film.surety[STRIPPED_KIND].tolist() == pytest.approx([math.log(off)] * 2, abs=0.1)
     assert (net.film.surety[:STRIPPED_KIND] == SURE).all()
+
+
+def test_blind_places_are_read_in_the_windows_of_what_is_guessed(
+    kept: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guesses: list[float] = []
+
+    def taken(*about: Any) -> Any:
+        guesses.append(about[-1])
+        return taken_again(*about)
+
+    monkeypatch.setattr(train_surety, "taken_again", taken)
+    net, stream = net_that_is_off(1.0, 20.0), validation_stream(kept, PLAN)
+    assert stream is not None
+    sure_of_stripped(net, stream, PLAN, silent)
+    [one] = maps_apart(stream, {STRIPPED: 1}, silent)[1]
+    assert guesses == [4.0 * one.facts.spectra.voxel_size]
 
 
 def test_where_nothing_is_stripped_nothing_changes(kept: DataSet) -> None:
