@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emres.model.condition import log_spectrum
+from emres.model.condition import KNOWN, log_spectrum
 from emres.run.prepare import finest_answer
 from emres.volume.spectrum import RESOLVED
 
@@ -26,10 +26,11 @@ _RISES, _SHAPE = 2.5, 2
 # answer at such a cut or beyond; of 18 averages low-passed at 1.3 times their resolution all but 1 had, or had moved by
 # less than 0.3 Å.
 _FALLS, _CUTS, _WITHIN = 3.0, 2.5, 1.2
-# Å, one standard deviation in the middle of a map: of 287 validation maps 91 lie beyond it, 3 of the 112 finer than
-# 6 Å; 58 of them were off by more than 0.3 Å, and they are 42 of the 55 whose voxels were off by more than 0.5 Å in the
-# mean. (0.7 Å, before: 40; 0; 30 and 23 of the 55.)
-_UNSURE = 0.5
+# Å, one standard deviation in the middle of a map; where a mask left no noise to measure a map by, its level is less
+# sure than that says. Of 286 validation maps, blind, 149 lie beyond it, 9 of the 103 finer than 6 Å: 97 of the 112 that
+# were off by more than 0.3 Å in the mean are among them, and 45 of the 47 by more than 0.5 Å. (0.5 Å for all, before:
+# 90, 4; 66 and 35.)
+_UNSURE, _UNSURE_MASKED = 0.4, 0.3
 
 
 def doubts(
@@ -60,7 +61,8 @@ def doubts(
     grid, working = grids
     size = working.voxel_size[0]
     limits = at_its_limit(median, finest_answer(grid), contract.valid_range[1] * size)
-    of_answer = far_from_reported(median, reported) + limits + unsure(sigma, reported)
+    shown = not len(condition) or condition[KNOWN] > 0
+    of_answer = far_from_reported(median, reported) + limits + unsure(sigma, reported, noise_shown=shown)
     if not len(condition):
         return of_answer
     return of_answer + sharpened_too_far(condition) + low_passed(median, condition, size)
@@ -185,7 +187,7 @@ def at_its_limit(median: float, finest: float, coarsest: float) -> list[str]:
     return []
 
 
-def unsure(sigma: float, reported: float | None = None) -> list[str]:
+def unsure(sigma: float, reported: float | None = None, *, noise_shown: bool = True) -> list[str]:
     """Return a sentence if a model is not sure of an answer, else nothing.
 
     Parameters
@@ -194,16 +196,19 @@ def unsure(sigma: float, reported: float | None = None) -> list[str]:
         Å, the median of its standard deviation.
     reported : float, optional
         Å, of the whole map, if it was told.
+    noise_shown : bool
+        Whether there is noise beside the molecule to measure it by. Where a mask took it, less is known than a standard
+        deviation says: a whole answer may be too fine, or too coarse.
 
     Examples
     --------
     >>> unsure(0.3)
     []
     """
-    if sigma <= _UNSURE:
+    if sigma <= (_UNSURE if noise_shown else _UNSURE_MASKED):
         return []
     cure = "" if reported is not None else "tell the reported resolution (--resolution), or "
     return [
-        f"half of the molecule is known to {sigma:.2g} Å or worse (one standard deviation): little in this map tells "
-        f"how fine it is; {cure}compare with half maps, emres estimate --method fsc"
+        f"half of the molecule is known to {sigma:.2g} Å or worse (one standard deviation): the map alone tells "
+        f"no better how fine it is; {cure}compare with half maps, emres estimate --method fsc"
     ]

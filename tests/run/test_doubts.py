@@ -62,7 +62,19 @@ def test_an_answer_that_is_not_sure_says_so_and_what_would_help(reported: float 
     [sentence] = unsure(0.94, reported)
     assert "known to 0.94 Å or worse" in sentence
     assert ("--resolution" in sentence) == (reported is None)
-    assert unsure(0.5, reported) == []
+    assert unsure(0.35, reported) == []
+    assert unsure(0.35, reported, noise_shown=False)
+
+
+def test_without_noise_beside_the_molecule_less_is_taken_for_sure() -> None:
+    grid, contract = Grid((32, 32, 32), (1.5, 1.5, 1.5)), read_contract(find_model("emres-small"))
+    shells = (1.0,) * (NYQUIST + 1)
+    shown, masked = (
+        doubts(6.0, 0.35, None, condition_of(Spectra(1.5, shells, outside)).tolist(), contract, (grid, grid))
+        for outside in (shells, ())
+    )
+    assert len(masked) == len(shown) + 1
+    assert "known to 0.35 Å" in " ".join(masked)
 
 
 def _told(power: np.ndarray) -> list[float]:
