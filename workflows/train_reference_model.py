@@ -9,10 +9,10 @@ by --model) and its evaluation; every number of the card is measured here. Seeds
 machine gives the same weights.
 
 On two CPU cores version 0.98 of the shipped model took 1 h 52 min from nothing to its card (2026-11-30, `--most 48
---few 12`); what reads stripped maps, which 0.99 has beside it, takes 15 minutes more to make averages of, and 7 to
-learn. The smaller one took 30 minutes without that, and was off by 0.36 Å on the averages of its 29 held-out pairs,
-0.31 if it was told the resolution. No GPU is needed; where there is one, training uses it. Disk: 25 MB for each
-simulated pair of half maps.
+--few 12`). Since then ten averages are made of every pair in place of four, which takes some 20 minutes more (four of
+them took 14), and what reads stripped maps 7 to learn. The smaller one took 30 minutes without that, and was off by
+0.36 Å on the averages of its 29 held-out pairs, 0.31 if it was told the resolution. No GPU is needed; where there is
+one, training uses it. Disk: 25 MB for each simulated pair of half maps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import emres
 from emres.run.card import note_for_card
 from emres.run.cluster import cores
 
-NAME, VERSION = "emres-small", "0.99"
+NAME, VERSION = "emres-small", "1.0"
 SETTINGS = {"averaging": 0.995, "weight_decay": 0.01, "evaluate_every": 200, "patience": 0, "seed": 0}
 ABOUT = (
     "A compact conditioned U-Net, trained on simulated half maps alone. It starts from what small nets read off the "
@@ -33,9 +33,10 @@ ABOUT = (
     "to differ from place to place (signal does, noise does not), where it comes down to the noise beside the "
     "molecule if that shows, where the spectrum breaks off, and what resolution the map's authors report if it is "
     "told. These learn from whole maps before any patch is seen, also from averages that were sharpened too far, "
-    "blurred, low-passed elsewhere, cut through and resampled; the U-Net adds what they miss, from the density "
-    "itself, and how far off the answer may be, and learns that from readings of maps that their reader had not seen; "
-    "then the readers of places learn once more, from all maps. Maps of which all below their background was taken "
+    "blurred, low-passed elsewhere, masked, cut through or resampled, in one way or in several; the U-Net learns from "
+    "the density itself what they miss, and how far off the answer may be, from readings of maps that their reader had "
+    "not seen; then the readers of places learn once more, from all maps. How much is then added of what the U-Net "
+    "learnt that they miss is weighed on validation maps (`share`). Maps of which all below their background was taken "
     "away, negative density or what lies below a contour, have readers of their own, which learn from such averages "
     "alone. "
     "`workflows/train_reference_model.py` makes the like from atomic models."
