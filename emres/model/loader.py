@@ -22,7 +22,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -33,6 +32,7 @@ from emres.model.patch_source import Source
 from emres.model.patch_spec import Cells, Entry, EpochPlan, Visit
 from emres.model.shuffle import part_of, patches_of, shuffled
 from emres.model.told import told_of
+from emres.volume.threads import one_blas_thread
 
 LANES = 4
 _AHEAD = 2  # batches that a thread may have ready
@@ -147,7 +147,7 @@ class PatchStream(IterableDataset[Batch]):
         Batch
         """
         if get_worker_info() is not None:
-            _one_blas_thread()  # for good: such a process does nothing else
+            one_blas_thread()  # for good: such a process does nothing else
         opened, epoch = self.opener.open(), self.epoch
         mine = range(worker, len(self), workers)
         visits = plan_visits(self.opener.rows, epoch)
@@ -244,13 +244,8 @@ def patch_batches(stream: PatchStream, threads: int = 1) -> Iterator[Batch]:
     EmresError
         What went wrong in a thread.
     """
-    with _one_blas_thread():
+    with one_blas_thread():  # those of a patch are small: more threads would spin beside torch's own
         yield from stream.batches() if threads < 1 else _cut_ahead(stream, threads)
-
-
-def _one_blas_thread() -> Any:
-    """Keep numpy's products to one thread: those of a patch are small, and more would spin beside torch's own."""
-    return threadpool_limits(1, user_api="blas")
 
 
 def _cut_ahead(stream: PatchStream, threads: int) -> Iterator[Batch]:

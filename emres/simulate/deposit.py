@@ -14,7 +14,8 @@ from emres.simulate.recipe import Processing
 from emres.volume.boxes import bounding_box
 from emres.volume.grid import Grid, as_shape
 from emres.volume.masking import soft_edge
-from emres.volume.resample import apply_matrices, fourier_resample, resampling_matrices
+from emres.volume.resample import apply_matrices, resampling_matrices
+from emres.volume.threads import one_blas_thread
 
 Array = np.ndarray[Any, Any]
 
@@ -64,14 +65,20 @@ def deposit(
     mask = _mask(halves, processing, kept)
     level = None if processing.contour is None else np.float32(processing.contour) * _rms(density[kept])
     if not grid.matches(halves.grid):
-        density = fourier_resample(np.asarray(density, dtype=np.float32), halves.grid, grid)
-        mask = None if mask is None else apply_matrices(mask, resampling_matrices(halves.grid, grid, "linear"))
+        density = _resampled(np.asarray(density, dtype=np.float32), halves.grid, grid)
+        mask = None if mask is None else _resampled(mask, halves.grid, grid, "linear")
     density = np.asarray(density if mask is None else density * mask, dtype=np.float32)
     if level is not None:
         density[density <= level] = 0
     if same_grid and not grid.matches(halves.grid):
-        return fourier_resample(density, grid, halves.grid), halves.grid
+        return _resampled(density, grid, halves.grid), halves.grid
     return density, grid
+
+
+def _resampled(values: Array, source: Grid, target: Grid, kind: str = "fourier") -> Array:
+    """Carry a volume to another grid, to the same bytes on any number of threads."""
+    with one_blas_thread():
+        return np.asarray(apply_matrices(values, resampling_matrices(source, target, kind)))
 
 
 def _rms(values: Array) -> np.float32:

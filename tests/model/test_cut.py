@@ -135,7 +135,8 @@ def test_augmentation_changes_the_density_alone_and_repeats() -> None:
     assert not np.array_equal(plain.density, varied.density)
     for part, other in zip(varied, again, strict=True):
         np.testing.assert_array_equal(part, other)
-    np.testing.assert_array_equal(plain.target, varied.target)
+    # What is varied is cut with its context: some processors add the same terms of a wider product in another order.
+    np.testing.assert_array_max_ulp(plain.target, varied.target, maxulp=4)
     np.testing.assert_array_equal(plain.weight, varied.weight)
 
 

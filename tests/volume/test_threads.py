@@ -1,11 +1,15 @@
-"""Torch's threads are this process' and as many as before, whatever happens meanwhile."""
+"""Threads of torch and of numpy's products are as many as before, whatever happens meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from emres.volume.threads import torch_threads
+from emres.volume.threads import one_blas_thread, torch_threads
 
 
 @pytest.mark.parametrize("before", [1, 2])
@@ -16,8 +20,24 @@ def test_there_are_as_many_threads_afterwards_as_before(before: int) -> None:
         assert torch.get_num_threads() == before
 
 
-def test_a_failure_gives_them_back_too() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), torch_threads(before + 1):
-        1 / 0  # noqa: B018
-    assert torch.get_num_threads() == before
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def failing_within(limit: AbstractContextManager[None], count: Callable[[], set[int]]) -> None:
+    with limit:
+        assert count() in ({1}, {3})
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("limit", "count"),
+    [(lambda: torch_threads(3), lambda: {torch.get_num_threads()}), (one_blas_thread, blas_threads)],
+)
+def test_a_failure_gives_them_back_too(
+    limit: Callable[[], AbstractContextManager[None]], count: Callable[[], set[int]]
+) -> None:
+    with threadpool_limits(2, user_api="blas"), torch_threads(2):
+        with pytest.raises(ZeroDivisionError):
+            failing_within(limit(), count)
+        assert count() == {2}
