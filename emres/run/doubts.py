@@ -31,6 +31,7 @@ _FALLS, _CUTS, _WITHIN = 3.0, 2.5, 1.2
 # were off by more than 0.3 Å in the mean are among them, and 45 of the 47 by more than 0.5 Å. (0.5 Å for all, before:
 # 90, 4; 66 and 35.)
 _UNSURE, _UNSURE_MASKED = 0.4, 0.3
+_CUT_THROUGH = 0.3
 
 
 def doubts(
@@ -82,6 +83,28 @@ def stripped_of_the_rest(stripped: bool) -> list[str]:
         "nothing in the map lies below its background: what is negative, or lies below a contour, was taken away, and "
         "with it much of what tells signal from noise; predict the map from before that, or compare with half maps, "
         "emres estimate --method fsc"
+    ]
+
+
+def cut_through(cut: float) -> list[str]:
+    """Return a sentence if a face of its box cuts through the molecule, else nothing.
+
+    Parameters
+    ----------
+    cut : float
+        As of :meth:`emres.volume.faces.Faces.cut`.
+
+    Examples
+    --------
+    >>> cut_through(0.0)
+    []
+    """
+    if cut <= _CUT_THROUGH:
+        return []
+    return [
+        "the molecule goes on beyond a face of the box: what is left of it there tells less, and crystals, tomograms "
+        "and fibres were not in the training; predict the whole map, or compare with half maps, emres estimate "
+        "--method fsc"
     ]
 
 

@@ -19,7 +19,7 @@ from emres.model.condition import LENGTH, condition_of
 from emres.model.contract import Contract
 from emres.model.familiar import unfamiliar
 from emres.model.told import with_level
-from emres.run.doubts import stripped_of_the_rest
+from emres.run.doubts import cut_through, stripped_of_the_rest
 from emres.run.masks import slabs
 from emres.run.prepare import DENSITY, NEEDED, PATTERN, prepare
 from emres.volume.background import background_power, trusted
@@ -214,7 +214,8 @@ def prepare_for(
         molecule = Molecule.prepared(scratch, working, boxes, grid.mean_voxel_size)
         condition = _tell(contract, scratch, molecule, max(grid.voxel_size), reported=reported, folder=folder)
         warnings = unfamiliar(condition[:LENGTH], contract.familiar)
-        warnings += stripped_of_the_rest(scratch.notes()["stripped"])
+        notes = scratch.notes()
+        warnings += stripped_of_the_rest(notes["stripped"]) + cut_through(notes["cut"])
         scratch.note(condition=condition.tolist(), warnings=warnings)
 
 

@@ -18,6 +18,7 @@ from emres.run.masks import slabs
 from emres.volume.blocks import Box
 from emres.volume.boxes import bounding_box
 from emres.volume.density import Normalisation, RobustStatistics, RunningStatistics
+from emres.volume.faces import Faces
 from emres.volume.grid import Grid, Shape
 from emres.volume.padding import held_boxes
 from emres.volume.pyramid import Pyramid
@@ -81,11 +82,12 @@ def prepare(
         If the map or its mask is unusable: constant, empty mask, another grid.
     """
     grid = source.grid()
-    inside = scratch.create(MASK, grid.shape, "bool")
+    of_map, of_working = held_boxes(source, working, reach)
+    inside, faces = scratch.create(MASK, grid.shape, "bool"), Faces(of_map)
     for box, values in mask:
         inside[box.slices] = values
+        faces.add(box, values)
     region = _write_needed(inside, grid, working, scratch)
-    of_map, of_working = held_boxes(source, working, reach)
     if normalisation == MIN_MAX:  # of all, as the predecessor took them
         of_map = Box((0, 0, 0), grid.shape)
     gathered = _MinMax() if normalisation == MIN_MAX else _robust(grid.part(of_map))
@@ -93,7 +95,7 @@ def prepare(
     if min(near.shape) < 1:
         raise MapError("the mask lies beside the map, in what its box was padded with", cure="use --mask auto or none")
     how = _resample(source.array(), grid, working, near, scratch, gathered, of_map)
-    scratch.note(centre=how.centre, scale=how.scale, stripped=gathered.stripped())
+    scratch.note(centre=how.centre, scale=how.scale, stripped=gathered.stripped(), cut=faces.cut())
     return region.shared(of_working), of_working
 
 

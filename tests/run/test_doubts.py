@@ -11,7 +11,15 @@ from emres.archive.mrc import read_mrc, write_mrc
 from emres.archive.registry import find_model
 from emres.model.condition import condition_of
 from emres.model.contract import read_contract
-from emres.run.doubts import at_its_limit, doubts, far_from_reported, low_passed, sharpened_too_far, unsure
+from emres.run.doubts import (
+    at_its_limit,
+    cut_through,
+    doubts,
+    far_from_reported,
+    low_passed,
+    sharpened_too_far,
+    unsure,
+)
 from emres.run.evaluate_robust import filtered
 from emres.run.single import predict_input
 from emres.simulate.atoms import read_atoms
@@ -137,3 +145,24 @@ def test_a_deposit_that_was_low_passed_far_from_its_claim_says_where(tmp_path: P
     """EMD-6824 claims 5.8 Å; from 8 Å on there is next to nothing in it."""
     facts = predict_input(str(EMBEDDED), output=tmp_path / "out.mrc")
     assert any("breaks off at 8.85 Å" in sentence for sentence in facts["warnings"])
+
+
+def test_a_molecule_that_touches_a_face_is_whole() -> None:
+    assert cut_through(0.1) == []
+
+
+@pytest.mark.parametrize("padding", [0, 9])
+def test_a_map_whose_box_cuts_through_the_molecule_is_said_to_be_whatever_it_is_padded_to(
+    tmp_path: Path, padding: int
+) -> None:
+    volume = read_mrc(EMBEDDED)
+    middle = volume.sizes["z"] // 2
+    part = np.pad(volume.values[:middle], padding)
+    write_mrc(tmp_path / "in.mrc", make_volume(part, Grid(part.shape, (2.64, 2.64, 2.64))))
+    facts = predict_input(str(tmp_path / "in.mrc"), output=tmp_path / "out.mrc")
+    assert any("beyond a face of the box" in sentence for sentence in facts["warnings"])
+
+
+def test_a_map_that_lies_free_in_its_box_is_not(tmp_path: Path) -> None:
+    facts = predict_input(str(EMBEDDED), output=tmp_path / "out.mrc")
+    assert not any("face of the box" in sentence for sentence in facts.get("warnings", ()))
