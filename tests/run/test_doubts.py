@@ -104,14 +104,18 @@ def _cut_in(sentence: str) -> float:
     return float(sentence.split("breaks off at ")[1].split(" Å")[0])
 
 
-def test_where_a_spectrum_breaks_off_is_told_beside_an_answer_that_lies_there_and_not_beside_a_coarser_one() -> None:
-    """A low-pass between shells 12 and 13 of 48, voxels of 1.5 Å: at some 5.8 Å."""
+@pytest.mark.parametrize(("voxel_size", "near"), [(1.5, 1.1), (0.8, 1.0)])
+def test_where_a_spectrum_breaks_off_is_told_beside_an_answer_that_lies_there_and_not_beside_a_coarser_one(
+    voxel_size: float, near: float
+) -> None:
+    """A low-pass between shells 12 and 13 of 48: at some 5.8 Å, or 3.1 Å, where a tenth more is nothing to speak of."""
     power = np.where(np.arange(1, NYQUIST + 1) <= 12, 1.0, 1e-4)
-    [sentence] = low_passed(5.5, _told(power), 1.5)
+    [sentence] = low_passed(3.6 * voxel_size, _told(power), voxel_size)
     cut = _cut_in(sentence)
-    assert cut == pytest.approx(1.5 * 48 / 12.5, rel=0.05)
-    assert low_passed(cut + 0.1, _told(power), 1.5) == []
-    assert low_passed(5.5, _told(np.ones(NYQUIST)), 1.5) == []
+    assert cut == pytest.approx(voxel_size * 48 / 12.5, rel=0.05)
+    assert low_passed(0.99 * near * cut, _told(power), voxel_size)
+    assert low_passed((near + 0.1) * cut, _told(power), voxel_size) == []
+    assert low_passed(3.6 * voxel_size, _told(np.ones(NYQUIST)), voxel_size) == []
 
 
 def test_where_a_low_pass_cut_is_told_and_not_where_it_is_steepest() -> None:
