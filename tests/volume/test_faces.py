@@ -1,4 +1,4 @@
-"""A molecule that goes on beyond its box is told from one that lies free, however its mask comes and the box is padded."""
+"""A molecule that goes on beyond its box is told from one that lies free, however mask and padding come."""
 
 from __future__ import annotations
 
