@@ -40,7 +40,7 @@ class Faces:
         if min(inner.shape) < 1:
             return
         inside = mask[inner.within(box).slices]
-        self._voxels += np.count_nonzero(inside)
+        self._voxels += int(np.count_nonzero(inside))
         for axis in range(3):
             for side, plane, face in ((0, inner.start, self._held.start), (1, inner.stop, self._held.stop)):
                 if plane[axis] == face[axis]:
