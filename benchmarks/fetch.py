@@ -27,7 +27,10 @@ WANTED = 1.2
 
 
 def measure(size: str) -> list[Row]:
-    """Return the seconds of downloads, and of ``fetch`` with all it does, over those of ``curl``."""
+    """Return the seconds of downloads, and of ``fetch`` with all it does, over those of ``curl``.
+
+    Downloads are checked as they come, and ``curl`` checks nothing: once as it is, once with ``md5sum`` after it.
+    """
     if shutil.which("curl") is None:
         return [Row("downloads / curl", math.nan, how="curl is not installed")]
     with tempfile.TemporaryDirectory() as name:
@@ -54,13 +57,23 @@ def measure(size: str) -> list[Row]:
                 # Together they show their progress, however silent each is to be.
                 subprocess.run(["curl", *options, *files], check=True, cwd=here, stderr=subprocess.DEVNULL)
 
-            cases = (("downloads, checked", bring, WANTED), ("fetch into the store", fetch, None))
-            return [_row(what, len(files), limit, *side_by_side(call, curl)) for what, call, limit in cases]
+            def checked() -> None:
+                curl()
+                names = "\n".join(Path(url).name for url in files)
+                command = ["xargs", "--max-procs", str(MOST_JOBS), "--max-args", "1", "md5sum"]
+                subprocess.run(command, check=True, cwd=here, input=names, text=True, stdout=subprocess.DEVNULL)
+
+            cases = (
+                ("downloads, checked / curl", bring, curl, WANTED),
+                ("downloads, checked / curl and md5sum", bring, checked, None),
+                ("fetch into the store / curl", fetch, curl, None),
+            )
+            return [_row(what, len(files), limit, *side_by_side(ours, theirs)) for what, ours, theirs, limit in cases]
 
 
 def _row(what: str, files: int, wanted: float | None, ours: float, theirs: float) -> Row:
     how = f"{ours:.2f} s / {theirs:.2f} s, {files} files, {MOST_JOBS} at once"
-    return Row(f"{what} / curl", ours / theirs, wanted, how=how)
+    return Row(what, ours / theirs, wanted, how=how)
 
 
 def mirror_of_noise(root: Path, side: int, count: int) -> list[Entry]:
