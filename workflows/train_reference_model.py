@@ -11,8 +11,8 @@ machine gives the same weights.
 On two CPU cores all of it took 1 h 36 min from nothing to its tables (2026-12-01, `--most 48 --few 12`, six stripped
 averages of every pair where now four are made, on another processor than that of the shipped weights): data 18.5 min,
 training 66, measuring 11. That model was as good as the shipped one: 0.34 and 0.31 Å on averages, blind and told, 0.40
-and 0.35 on deposits. The smaller one took 22 minutes, and was off by 0.36 Å on the averages of its held-out pairs, blind
-and told. No GPU is needed; where there is one, training uses it. Disk: 25 MB for each simulated pair of half maps.
+and 0.35 on deposits. The smaller one took 22 minutes, and was off by 0.36 Å on averages of held-out pairs, blind and
+told. No GPU is needed; where there is one, training uses it. Disk: 25 MB for each simulated pair of half maps.
 """
 
 from __future__ import annotations
