@@ -140,7 +140,7 @@ def draw_handling(seed: int, resolution: float, voxel_size: float) -> Processing
         region=part,
         crop=cropped,
         crop_margin=float(rng.uniform(0, 12)),
-        voxel_size=finer if resampled and (finer < voxel_size or resolution > 2.1 * finer) else 0.0,
+        voxel_size=finer if resampled and _holds(finer, resolution, voxel_size) else 0.0,
     )
 
 
@@ -183,13 +183,18 @@ def draw_change(seed: int, resolution: float, voxel_size: float) -> Processing:
         return Processing(low_pass=cut)
     if which == "crop":
         return Processing(crop=True, crop_margin=float(rng.uniform(0, 12)), region=part)
-    return Processing(voxel_size=finer if finer < voxel_size or resolution > 2.1 * finer else 0.65 * voxel_size)
+    return Processing(voxel_size=finer if _holds(finer, resolution, voxel_size) else 0.65 * voxel_size)
 
 
 def _handled_filters(rng: np.random.Generator, resolution: float, voxel_size: float) -> tuple[float, float, float]:
     """Draw by what factor, its logarithm, a map is sharpened at its resolution, where it is cut, its new voxel size."""
     gain = float(rng.uniform(-_HANDLED_GAIN, _HANDLED_GAIN))
     return gain, even(rng, 0.8 * resolution, 1.5 * resolution), even(rng, 0.65 * voxel_size, 1.7 * voxel_size)
+
+
+def _holds(new: float, resolution: float, voxel_size: float) -> bool:
+    """Whether a new voxel size takes nothing from a map: it is finer than its own, or its resolution leaves room."""
+    return new < voxel_size or resolution > 2.1 * new
 
 
 def _handled_sharpening(gain: float, resolution: float) -> float:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from emres.errors import MapError
@@ -23,6 +23,7 @@ from emres.model.patch_source import Source
 from emres.model.patch_spec import Cells, EpochPlan
 from tests.model.test_cut import source
 from tests.model.test_epoch import Entry
+from tests.volume.blas import blas_threads
 
 TOY = source()
 ROWS = tuple(Entry(f"e{k}", resolution=3.0 + k, densities=("map",)) for k in range(5))
@@ -131,10 +132,6 @@ def test_another_epoch_reaches_workers_that_live_on(expected: list[Batch]) -> No
     assert same(first, expected)
     assert not same(second, expected)
     assert same(list(loader), expected)
-
-
-def blas_threads() -> set[int]:
-    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
 class OneThread(Memory):

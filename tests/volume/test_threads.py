@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from emres.volume.threads import one_blas_thread, torch_threads
+from tests.volume.blas import blas_threads
 
 
 @pytest.mark.parametrize("before", [1, 2])
@@ -18,10 +19,6 @@ def test_there_are_as_many_threads_afterwards_as_before(before: int) -> None:
         with torch_threads(3):
             assert torch.get_num_threads() == 3
         assert torch.get_num_threads() == before
-
-
-def blas_threads() -> set[int]:
-    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
 def failing_within(limit: AbstractContextManager[None], count: Callable[[], set[int]]) -> None:
